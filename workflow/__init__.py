@@ -1,0 +1,79 @@
+"""The workflow in its versions: one file each, found by its name.
+
+`v3`, `V3` and `SystemPatchWorkflow_V3` all name `system_patch_workflow_v3.py`. A learner's own `mine` is found the
+same way. There is no table to keep: a new file is a new version.
+"""
+
+import importlib
+import inspect
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_FILE = "system_patch_workflow_{}.py"
+
+
+class VersionError(Exception):
+    """A version that does not exist or can't be loaded. Its text says what to do, in one line."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """All that belongs to one version of the workflow."""
+
+    name: str
+    workflow: Any
+    """The workflow class that a client starts."""
+    workflows: list[type]
+    """All workflow classes of the file, children too: what a worker registers."""
+    activities: Any
+    """The class that holds the version's activities."""
+
+    @property
+    def task_queue(self) -> str:
+        """The task queue of this version only, so that no worker of another version takes its tasks."""
+        return f"system-patch-{self.name}"
+
+    @property
+    def workflow_id(self) -> str:
+        """The id of the one run at a time that a client starts."""
+        return f"system-patch-{self.name}"
+
+
+def known_versions() -> list[str]:
+    """Return the names of all versions that have a file."""
+    files = Path(__file__).parent.glob(_FILE.format("*"))
+    return sorted(file.stem.removeprefix("system_patch_workflow_") for file in files)
+
+
+def find_version(name: str) -> Version:
+    """Return the version that `name` names. Raises `VersionError` if there is none, or if its file is broken."""
+    short = re.sub(r"^systempatchworkflow_", "", name.strip().lower())
+    if short not in known_versions():
+        raise VersionError(f"There is no version {name!r:.60}. Known versions: {', '.join(known_versions())}.")
+    file = _FILE.format(short)
+    try:
+        module = importlib.import_module(f"workflow.{Path(file).stem}")
+    except Exception as error:
+        line = next(
+            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.name == "<module>"), None
+        )
+        where = f", line {line}" if line and not isinstance(error, SyntaxError) else ""
+        problem = traceback.format_exception_only(error)[-1].strip()
+        if isinstance(error, SyntaxError):
+            problem = f"{problem} (line {error.lineno})"
+        raise VersionError(f"workflow/{file}{where} can't be loaded: {problem}") from error
+    workflows = [
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if member.__module__ == module.__name__ and hasattr(member, "__temporal_workflow_definition")
+    ]
+    class_name = f"SystemPatchWorkflow_{short.capitalize()}"
+    main = next((member for member in workflows if member.__name__ == class_name), None)
+    if main is None:
+        raise VersionError(f"workflow/{file} has no class {class_name} with @workflow.defn.")
+    if not hasattr(module, "SystemPatchActivities"):
+        raise VersionError(f"workflow/{file} does not import SystemPatchActivities from workflow.activities.")
+    return Version(short, main, workflows, module.SystemPatchActivities)

@@ -1,0 +1,22 @@
+# make demo   one full patch on a real Temporal server
+# make test   lint, types, all tests
+# Another Python: make demo PYTHON=python3.13
+PYTHON ?= python3
+
+.PHONY: demo test
+demo: .venv/ready
+	@.venv/bin/python workshop.py demo
+
+test: .venv/ready
+	.venv/bin/python temporal_server.py --find-cli
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy .
+	.venv/bin/pytest
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer, please: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	@echo "Making the Python environment in .venv (once, half a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,150 @@
+"""What every script here needs: a connection to Temporal, and a clean end of the process."""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError
+
+CONNECT_TIMEOUT = 10.0
+
+
+class UserError(Exception):
+    """Something that whoever runs the script can mend. Its text says how, in one line."""
+
+
+class StrictPayloadConverter(DefaultPayloadConverter):
+    """Fails what gets an input of the wrong shape, at once and with type `InvalidInput`.
+
+    By default such an input fails the *workflow task*, which the server then retries for ever: right for a bug in the
+    workflow's code, which a new worker can mend, but no new worker mends an input.
+    """
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """Decode as usual. Raises an `ApplicationError` that names the field where that can't be done."""
+        try:
+            values = super().from_payloads(payloads, type_hints)
+        except Exception as error:
+            raise _invalid_input(error) from error
+        for value, hint in zip(values, type_hints or [], strict=False):
+            if value is None and dataclasses.is_dataclass(hint):
+                raise _invalid_input(TypeError(f"input must be a {getattr(hint, '__name__', hint)}, not null"))
+        return values
+
+
+def _invalid_input(error: BaseException) -> FailureError:
+    reasons: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, FailureError):
+            return cause
+        reasons.append(str(cause))
+        cause = cause.__cause__
+    # The first reason only says which payload it was, where a later one says what is wrong with it.
+    text = ": ".join(reasons[1:] or reasons)
+    return ApplicationError(text, type="InvalidInput", non_retryable=True)
+
+
+def connect_config() -> dict[str, Any]:
+    """Return what to connect with: from TEMPORAL_ADDRESS and the other variables, or from the CLI's configuration file.
+
+    With nothing set, the development server on this machine. Raises `UserError` if the configuration can't be read.
+    """
+    # An empty TEMPORAL_API_KEY or TEMPORAL_TLS would turn TLS on.
+    variables = {key: value for key, value in os.environ.items() if value or not key.startswith("TEMPORAL_")}
+    try:
+        config: dict[str, Any] = {**ClientConfig.load_client_connect_config(override_env_vars=variables)}
+    except Exception as error:
+        raise UserError(f"The configuration of the connection to Temporal can't be read: {error}") from error
+    config.setdefault("target_host", "localhost:7233")
+    return config
+
+
+async def connect(runtime: Runtime | None = None) -> Client:
+    """Return a client that is connected. Raises `UserError` where no server answers within ten seconds."""
+    config = connect_config()
+    converter = dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
+    try:
+        connecting = Client.connect(**config, data_converter=converter, runtime=runtime)
+        return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
+    except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
+        address = config["target_host"]
+        if address == "localhost:7233":
+            problem = "Start one in another terminal: python temporal_server.py"
+        else:
+            problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? ({error})"
+        raise UserError(f"No Temporal server answers at {address}. {problem}") from error
+
+
+def web_ui_link(client: Client, workflow_id: str, run_id: str | None) -> str:
+    """Return the address of a run in the Web UI.
+
+    TEMPORAL_UI_URL says where the Web UI is. Without it: Temporal Cloud's for a server there, else the server's own
+    host on the gRPC port plus 1000, which is where the development server has it.
+    """
+    host, _, port = client.service_client.config.target_host.rpartition(":")
+    if "TEMPORAL_UI_URL" in os.environ:
+        base = os.environ["TEMPORAL_UI_URL"].rstrip("/")
+    elif host.endswith((".tmprl.cloud", ".temporal.io")):
+        base = "https://cloud.temporal.io"
+    else:
+        base = f"http://{host}:{int(port) + 1000}"
+    run = f"/{run_id}" if run_id else ""
+    return f"{base}/namespaces/{quote(client.namespace)}/workflows/{quote(workflow_id, safe='')}{run}/history"
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def stop() -> None:
+        event.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return event
+
+
+def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: str = "") -> NoReturn:
+    """Run `main` and end the process with the exit code that it returns.
+
+    A `UserError` or an error answer of the server becomes one line and exit code 2; Ctrl-C prints `when_interrupted`
+    and gives 130.
+    """
+    try:
+        code = asyncio.run(main())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except RPCError as error:
+        print(f"The Temporal server answered with an error: {error.message}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print(f"\n{when_interrupted}" if when_interrupted else "", file=sys.stderr)
+        code = 130
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    # Threads of the SDK's core may still be at work when the interpreter ends, and then abort the process
+    # (https://github.com/temporalio/sdk-python/issues/300). So the process ends here, without waiting for them.
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass
+    os._exit(code)

