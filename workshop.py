@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from asyncio.subprocess import Process
@@ -10,12 +9,14 @@ from pathlib import Path
 from typing import IO
 
 from temporal_connection import UserError, connect, connect_config, run_script, stop_event, web_ui_link
+from temporal_server import find_temporal_cli
 from workflow import find_version
 
 PROJECT = Path(__file__).parent
 DEMO_VERSION = "v6"
 DEMO_PACE = "0.5"
-DEMO_LOG = PROJECT / ".run" / "demo_worker.log"
+SERVER_LOG = PROJECT / ".run" / "demo_server.log"
+WORKER_LOG = PROJECT / ".run" / "demo_worker.log"
 
 NEXT_STEPS = """
 What to do next:
@@ -53,25 +54,30 @@ async def ensure_server() -> Process | None:
         host, _, port = connect_config()["target_host"].rpartition(":")
         if host not in ("localhost", "127.0.0.1"):
             raise
-    server = await start("temporal_server.py", "--port", port)
+    await find_temporal_cli()  # Downloads or builds it where there is none, and says so.
+    with SERVER_LOG.open("wb") as log:
+        server = await start("temporal_server.py", "--port", port, log=log)
     try:
         while server.returncode is None:
             try:
                 await connect()
+                await asyncio.open_connection("127.0.0.1", int(port) + 1000)  # The Web UI comes last.
+                print(
+                    f"Temporal server started: localhost:{port}, Web UI http://localhost:{int(port) + 1000}", flush=True
+                )
                 return server
-            except UserError:
+            except (UserError, OSError):
                 await asyncio.sleep(0.2)
     except asyncio.CancelledError:
         await stop(server)
         raise
-    raise UserError("The demo ends here, since it needs a Temporal server.")
+    raise UserError(SERVER_LOG.read_text().strip() or "The Temporal server ended at its start, without a word.")
 
 
 async def patch_once() -> int:
     """Run a worker and a client for one full patch. Returns the client's exit code."""
     version = find_version(DEMO_VERSION)
-    DEMO_LOG.parent.mkdir(exist_ok=True)
-    with DEMO_LOG.open("wb") as log:
+    with WORKER_LOG.open("wb") as log:
         worker = await start("temporal_worker.py", version.name, "--pace", DEMO_PACE, log=log)
     try:
         client = await start("temporal_client.py", version.name)
@@ -99,7 +105,7 @@ async def demo() -> int:
         started = time.monotonic()
         code = await patch_once()
         if code != 0:
-            print(f"The demo failed. What the worker said: {DEMO_LOG.relative_to(PROJECT)}", file=sys.stderr)
+            print(f"The demo failed. What the worker said: {WORKER_LOG.relative_to(PROJECT)}", file=sys.stderr)
             return
         print(f"\nDone: 15 hosts patched, {time.monotonic() - started:.0f} s with the start of worker and client.")
         client = await connect()
@@ -132,7 +138,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
     parser.parse_args()
-    os.chdir(PROJECT)
+    WORKER_LOG.parent.mkdir(exist_ok=True)
     run_script(demo)
 
 
