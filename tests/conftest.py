@@ -1,0 +1,86 @@
+"""One real development server for the whole session, and what all tests need around it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from temporal_connection import connect
+from temporal_server import find_temporal_cli
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+async def cli() -> str:
+    return await find_temporal_cli()
+
+
+@pytest.fixture(scope="session")
+async def address(cli: str) -> AsyncIterator[str]:
+    """The session's server. Its address is in the environment, where every script and every test finds it."""
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=cli) as environment:
+        os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
+        yield os.environ["TEMPORAL_ADDRESS"]
+
+
+@pytest.fixture(scope="session")
+async def client(address: str) -> Client:
+    return await connect()
+
+
+class Script:
+    """One of the workshop's scripts, as a real process of its own."""
+
+    def __init__(self, *command: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable if part == "python" else part for part in command],
+            cwd=environment.pop("cwd", str(PROJECT)),
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+
+    def wait_for(self, text: str) -> str:
+        """Read on until a line holds `text`, and return that line."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if text in line:
+                return self.lines[-1]
+        raise AssertionError(f"{text!r} was never printed, but:\n" + "\n".join(self.lines))
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end, and return the exit code and all that was printed."""
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.read().splitlines()
+        return self.process.wait(timeout=60), "\n".join(self.lines)
+
+
+@pytest.fixture
+def run() -> Iterator[Any]:
+    """Start scripts by calling this. What still runs at the end of the test is killed."""
+    scripts: list[Script] = []
+
+    def start(*command: str, **environment: str) -> Script:
+        scripts.append(Script(*command, **environment))
+        return scripts[-1]
+
+    yield start
+    for script in scripts:
+        if script.process.poll() is None:
+            script.process.kill()
+        script.process.communicate()

@@ -1,0 +1,117 @@
+"""Runs of a workflow version in the test's own process, and what their histories say."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
+
+from temporal_worker import activities_of
+from workflow import Version, find_version
+from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+
+VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
+YES = ApprovalAnswer(approved=True, approver="Ann")
+NO = ApprovalAnswer(approved=False, approver="Bob")
+CLUSTERS = ["cluster1", "cluster2", "cluster3"]
+HOSTS = {cluster: [f"{cluster}_host{number}" for number in range(1, 6)] for cluster in CLUSTERS}
+
+Handle = WorkflowHandle[Any, Any]
+
+
+def patch_input(clusters: list[str] = CLUSTERS, pilot_count: int = 3, approval_timeout: int = 300) -> SystemPatchInput:
+    return SystemPatchInput(clusters, pilot_count, VAULT, approval_timeout)
+
+
+@asynccontextmanager
+async def worker(client: Client, version: str, pace: float = 0, activities: Any = None) -> AsyncIterator[Version]:
+    """A worker of the version, as `temporal_worker.py` makes it, or with other activities than the version's own."""
+    found = find_version(version)
+    async with Worker(
+        client,
+        task_queue=found.task_queue,
+        workflows=found.workflows,
+        activities=activities_of(activities or found.activities(pace)),
+    ):
+        yield found
+
+
+async def start(client: Client, version: Version, input: Any = None, **options: Any) -> Handle:
+    """Start the version under an id of the running test's own."""
+    return await client.start_workflow(
+        version.workflow.run,
+        patch_input() if input is None else input,
+        id=options.pop("id", f"test-{version.name}-{next(_numbers)}"),
+        task_queue=version.task_queue,
+        **options,
+    )
+
+
+async def approve(handle: Handle, version: Version, answer: ApprovalAnswer = YES) -> None:
+    """Answer the approval request, where the version has one."""
+    if hasattr(version.workflow, "answer_approval"):
+        await handle.execute_update("answer_approval", answer)
+
+
+def _count() -> Any:
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+_numbers = _count()
+
+
+async def history(handle: Handle) -> list[HistoryEvent]:
+    return [event async for event in handle.fetch_history_events()]
+
+
+async def children(client: Client, handle: Handle) -> list[Handle]:
+    """The children of a run, in the order in which they were started."""
+    return [
+        client.get_workflow_handle(
+            event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id,
+            run_id=event.child_workflow_execution_started_event_attributes.workflow_execution.run_id,
+        )
+        for event in await history(handle)
+        if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+    ]
+
+
+async def tree(client: Client, handle: Handle) -> dict[str, Handle]:
+    """The run and all that it started, by the last part of the workflow id."""
+    found = {handle.id.rpartition("/")[2]: handle}
+    for child in await children(client, handle):
+        found |= await tree(client, child)
+    return found
+
+
+def scheduled(events: list[HistoryEvent]) -> list[tuple[str, str]]:
+    """Activity type and summary of each activity, in the order in which they were scheduled."""
+    return [
+        (
+            event.activity_task_scheduled_event_attributes.activity_type.name,
+            event.user_metadata.summary.data.decode().strip('"'),
+        )
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+
+
+def attempts(events: list[HistoryEvent], activity: str) -> dict[str, tuple[int, str]]:
+    """For each run of an activity type, by its summary: the attempt that ended it, and the failure before that."""
+    summaries = {
+        event.event_id: event.user_metadata.summary.data.decode().strip('"')
+        for event in events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == activity
+    }
+    started = [event.activity_task_started_event_attributes for event in events]
+    return {
+        summaries[attributes.scheduled_event_id]: (attributes.attempt, attributes.last_failure.message)
+        for attributes in started
+        if attributes.scheduled_event_id in summaries
+    }
