@@ -1,0 +1,139 @@
+"""Exercises 1 and 2: the approval by update and signal, the progress by query."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from workflow import find_version
+from workflow.types import HostPatchInput
+
+WITH_APPROVAL = ["v2", "v3", "v4", "v5", "v6", "v7"]
+SLOW = 20  # A pace at which an approved workflow surely still runs when the next answer arrives.
+
+
+@pytest.mark.parametrize("version", WITH_APPROVAL)
+@pytest.mark.parametrize("by_signal", [False, True], ids=["by update", "by signal"])
+async def test_a_rejection_fails_the_workflow_before_any_host_is_touched(
+    client: Client, version: str, by_signal: bool
+) -> None:
+    async with worker(client, version) as found:
+        handle = await start(client, found)
+        if by_signal:
+            await handle.signal("answer_approval_signal", NO)
+        else:
+            assert await handle.execute_update("answer_approval", NO) == "rejected"
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert (failed.value.cause.type, failed.value.cause.message) == ("ApprovalRejected", "Rejected by Bob")
+    assert scheduled(await history(handle)) == [("request_approval_activity", "All hosts")]
+
+
+@pytest.mark.parametrize("version", WITH_APPROVAL)
+async def test_no_answer_fails_the_workflow_when_its_time_is_over(client: Client, version: str) -> None:
+    async with worker(client, version) as found:
+        handle = await start(client, found, patch_input(approval_timeout=1))
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert (failed.value.cause.type, failed.value.cause.message) == ("ApprovalTimeout", "No answer within 0:00:01")
+    assert scheduled(await history(handle)) == [("request_approval_activity", "All hosts")]
+
+
+@pytest.mark.parametrize("version", WITH_APPROVAL)
+async def test_an_approval_that_comes_with_the_start_is_not_lost(client: Client, version: str) -> None:
+    """The signal's handler runs before the first line of `run`."""
+    async with worker(client, version, pace=SLOW) as found:
+        handle = await start(client, found, start_signal="answer_approval_signal", start_signal_args=[YES])
+        await found_activity(handle, "check_vault_access_activity")
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update("answer_approval", NO)
+        assert isinstance(refused.value.cause, ApplicationError)
+        assert refused.value.cause.message == "Already answered by Ann"
+        await handle.terminate()
+
+
+@pytest.mark.parametrize("version", WITH_APPROVAL)
+async def test_only_the_first_answer_counts(client: Client, version: str) -> None:
+    async with worker(client, version, pace=SLOW) as found:
+        handle = await start(client, found)
+        assert await handle.execute_update("answer_approval", YES) == "approved"
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update("answer_approval", NO)
+        assert isinstance(refused.value.cause, ApplicationError)
+        assert refused.value.cause.type == "AlreadyAnswered"
+        await handle.signal("answer_approval_signal", NO)
+        await found_activity(handle, "check_vault_access_activity")
+        await handle.terminate()
+
+
+async def found_activity(handle: Any, activity_type: str) -> None:
+    """Wait until an activity of this type is scheduled: the workflow got that far."""
+    while activity_type not in [name for name, _ in scheduled(await history(handle))]:
+        await asyncio.sleep(0.05)
+
+
+class Gate:
+    """Holds the update of one host until it is opened."""
+
+    def __init__(self, version: str, host: str) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+        gate = self
+
+        class Gated(find_version(version).activities):  # type: ignore[misc]
+            @activity.defn
+            async def perform_update_activity(self, input: HostPatchInput) -> None:
+                if input.hostname == host:
+                    gate.reached.set()
+                    while not gate.opened.is_set():
+                        activity.heartbeat()
+                        await asyncio.sleep(0.1)
+
+        self.activities = Gated(0)
+
+
+@pytest.mark.parametrize("version", ["v3", "v4"])
+async def test_the_query_tells_in_mid_run_which_steps_are_completed(client: Client, version: str) -> None:
+    gate = Gate(version, "cluster2_host3")
+    async with worker(client, version, activities=gate.activities) as found:
+        handle = await start(client, found, patch_input(["cluster2"]))
+        await approve(handle, found)
+        await gate.reached.wait()
+        steps = ["patching approved", "cluster2_host1 patched", "cluster2_host2 patched"]
+        assert await handle.query("completed_steps") == steps
+        gate.opened.set()
+        await handle.result()
+        steps += ["cluster2_host3 patched", "cluster2_host4 patched", "cluster2_host5 patched"]
+        assert await handle.query("completed_steps") == steps
+
+
+@pytest.mark.parametrize("version", ["v5", "v6", "v7"])
+async def test_the_query_still_tells_it_when_hosts_are_patched_side_by_side(client: Client, version: str) -> None:
+    gate = Gate(version, "cluster1_host3")
+    async with worker(client, version, activities=gate.activities) as found:
+        handle = await start(client, found, patch_input(["cluster1"]))
+        await approve(handle, found)
+        await gate.reached.wait()
+        while len(steps := await handle.query("completed_steps")) < 3:
+            await asyncio.sleep(0.05)
+        assert steps[0] == "patching approved"
+        assert sorted(steps[1:]) == ["cluster1_host1 patched", "cluster1_host2 patched"]
+        gate.opened.set()
+        await handle.result()
+        assert sorted((await handle.query("completed_steps"))[1:]) == [f"{host} patched" for host in HOSTS["cluster1"]]
+
+
+async def test_a_query_without_a_worker_ends_with_an_error_and_not_with_a_hang(client: Client) -> None:
+    async with worker(client, "v3", pace=20) as found:
+        handle = await start(client, found)
+    with pytest.raises(RPCError):
+        await handle.query("completed_steps", rpc_timeout=timedelta(seconds=1))
+    await handle.terminate()
