@@ -7,12 +7,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_origin
 from urllib.parse import quote
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
-from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+    JSONTypeConverter,
+)
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.runtime import Runtime
@@ -25,19 +31,37 @@ class UserError(Exception):
     """Something that whoever runs the script can mend. Its text says how, in one line."""
 
 
-class StrictPayloadConverter(DefaultPayloadConverter):
+class StrictTypes(JSONTypeConverter):
+    """Refuses what the SDK would make fit: a text as a list of its letters, 2.5 as 2, true as 1."""
+
+    def to_typed_value(self, hint: type, value: Any) -> Any:
+        """Leave the value to the SDK if it has the right type. Raises `TypeError` if not."""
+        if get_origin(hint) is list and not isinstance(value, list):
+            raise TypeError(f"Expected value to be list, was {type(value)}")
+        if hint is int and (not isinstance(value, int) or isinstance(value, bool)):
+            raise TypeError(f"Expected value to be int, was {type(value)}")
+        return JSONTypeConverter.Unhandled
+
+
+class StrictPayloadConverter(CompositePayloadConverter):
     """Fails what gets an input of the wrong shape, at once and with type `InvalidInput`.
 
     By default such an input fails the *workflow task*, which the server then retries for ever: right for a bug in the
     workflow's code, which a new worker can mend, but no new worker mends an input.
     """
 
+    def __init__(self) -> None:
+        """Take the SDK's own converters, with JSON made strict."""
+        strict = JSONPlainPayloadConverter(custom_type_converters=[StrictTypes()])
+        defaults = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*[strict if converter.encoding == strict.encoding else converter for converter in defaults])
+
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """Decode as usual. Raises an `ApplicationError` that names the field where that can't be done."""
         try:
             values = super().from_payloads(payloads, type_hints)
         except Exception as error:
-            raise _invalid_input(error) from error
+            raise _invalid_input(error) from None
         for value, hint in zip(values, type_hints or [], strict=False):
             if value is None and dataclasses.is_dataclass(hint):
                 raise _invalid_input(TypeError(f"input must be a {getattr(hint, '__name__', hint)}, not null"))
@@ -52,9 +76,7 @@ def _invalid_input(error: BaseException) -> FailureError:
             return cause
         reasons.append(str(cause))
         cause = cause.__cause__
-    # The first reason only says which payload it was, where a later one says what is wrong with it.
-    text = ": ".join(reasons[1:] or reasons)
-    return ApplicationError(text, type="InvalidInput", non_retryable=True)
+    return ApplicationError(": ".join(reasons), type="InvalidInput", non_retryable=True)
 
 
 def connect_config() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Exercises 4 to 6: what runs side by side, what is a child of what, what is cancelled with what."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ async def test_in_earlier_versions_one_host_ends_before_the_next_begins(client: 
     begun, _ = positions(await history(handle), "check_host_preconditions_activity")
     _, done = positions(await history(handle), "send_success_notification_activity")
     hosts = HOSTS["cluster2"]
-    assert all(done[host] < begun[following] for host, following in zip(hosts, hosts[1:], strict=False))
+    assert all(done[host] < begun[following] for host, following in itertools.pairwise(hosts))
 
 
 async def test_each_cluster_is_a_child_and_each_host_a_child_of_its_cluster(client: Client) -> None:

@@ -25,6 +25,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "clusters missing": ({name: value for name, value in GOOD.items() if name != "target_clusters"}, "target_clusters"),
     "a negative pilot count": ({**GOOD, "pilot_count": -1}, "pilot_count"),
     "a text for the pilot count": ({**GOOD, "pilot_count": "three"}, "pilot_count"),
+    "half a host for the pilot count": ({**GOOD, "pilot_count": 2.5}, "pilot_count"),
+    "true for the pilot count": ({**GOOD, "pilot_count": True}, "pilot_count"),
     "null for the pilot count": ({**GOOD, "pilot_count": None}, "pilot_count"),
     "pilot count missing": ({name: value for name, value in GOOD.items() if name != "pilot_count"}, "pilot_count"),
     "no time to answer": ({**GOOD, "approval_timeout_seconds": 0}, "approval_timeout_seconds"),
