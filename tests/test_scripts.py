@@ -1,0 +1,293 @@
+"""Worker, client, server and demo as a learner runs them: real processes, their messages and exit codes."""
+
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROJECT
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from temporal_connection import web_ui_link
+from workflow import VersionError, find_version
+
+NOBODY = "localhost:1"  # No server ever listens there.
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_worker_says_what_it_does_and_stops_cleanly(address: str, run: Any, number: int) -> None:
+    worker = run("python", "temporal_worker.py", "v6")
+    line = worker.wait_for("Worker for v6 is running")
+    assert "task queue system-patch-v6," in line
+    for name in ("SystemPatchWorkflow_V6", "SystemPatchWorkflow_Cluster_V6", "SystemPatchActivities_V4"):
+        assert name in line
+    pid_file = PROJECT / ".run" / "temporal_worker_v6.pid"
+    assert pid_file.read_text().splitlines()[0] == str(worker.process.pid)
+    worker.signal(number)
+    code, output = worker.end()
+    assert code == 0 and output.endswith("Worker stopped.") and "Traceback" not in output
+    assert not pid_file.exists()
+
+
+@pytest.mark.parametrize("name", ["v3", "V3", "SystemPatchWorkflow_V3", "systempatchworkflow_v3"])
+def test_a_version_answers_to_all_its_names(name: str) -> None:
+    assert find_version(name).workflow.__name__ == "SystemPatchWorkflow_V3"
+
+
+@pytest.mark.parametrize("name", ["v99", "", "../v1", "v1.py", "types", "__init__", "v1\0", "*", "v" * 5000])
+def test_an_unknown_version_lists_the_known_ones(name: str) -> None:
+    with pytest.raises(VersionError, match="Known versions: v1, v2, v3, v4, v5, v6, v7"):
+        find_version(name)
+
+
+MINE = PROJECT / "workflow" / "system_patch_workflow_test.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def run(:\n", r"system_patch_workflow_test.py can't be loaded: SyntaxError: .*\(line 1\)"),
+        ("import asyncio\nasyncio.nothing\n", r"system_patch_workflow_test.py, line 2 can't be loaded: AttributeError"),
+        ("", "has no class SystemPatchWorkflow_Test"),
+    ],
+    ids=["syntax error", "error at import", "class missing"],
+)
+def test_a_broken_version_of_ones_own_is_explained_in_one_line(address: str, run: Any, text: str, message: str) -> None:
+    MINE.write_text(text)
+    try:
+        code, output = run("python", "temporal_worker.py", "test").end()
+    finally:
+        MINE.unlink()
+    assert code == 2 and re.search(message, output) and len(output.splitlines()) == 1
+
+
+def test_a_version_of_ones_own_runs_like_the_others(address: str, run: Any) -> None:
+    text = (PROJECT / "workflow" / "system_patch_workflow_v6.py").read_text()
+    MINE.write_text(text.replace("_V6", "_Test"))
+    try:
+        worker = run("python", "temporal_worker.py", "Test", "--pace", "0")
+        worker.wait_for("Worker for test is running")
+        code, output = run("python", "temporal_client.py", "test", "--clusters", "cluster2").end()
+    finally:
+        MINE.unlink()
+    assert code == 0 and "cluster2_host5 patched" in output
+
+
+@pytest.mark.parametrize("script", ["temporal_worker.py", "temporal_client.py"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["v99"], "There is no version 'v99'. Known versions: v1, v2"),
+        (["v3", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["v3"], "No Temporal server answers at localhost:1"),
+    ],
+    ids=["unknown version", "unknown flag", "no server"],
+)
+def test_wrong_use_gives_one_clear_line_and_exit_code_2(
+    run: Any, script: str, arguments: list[str], message: str
+) -> None:
+    code, output = run("python", script, *arguments, TEMPORAL_ADDRESS=NOBODY).end()
+    assert code == 2 and message in output and "Traceback" not in output
+
+
+def test_without_any_setting_the_client_says_how_to_start_the_server(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 7233)) == 0:
+            pytest.skip("a server of yours is running on port 7233: stop it to run this test")
+    code, output = run("python", "temporal_client.py").end()
+    assert code == 2 and output.endswith("Start one in another terminal: python temporal_server.py")
+
+
+def test_an_unknown_namespace_gives_one_clear_line(address: str, run: Any) -> None:
+    for script in ("temporal_worker.py", "temporal_client.py"):
+        code, output = run("python", script, TEMPORAL_NAMESPACE="nowhere").end()
+        assert code == 2 and "nowhere" in output and "Traceback" not in output
+
+
+def test_an_empty_api_key_or_tls_setting_changes_nothing(address: str, run: Any) -> None:
+    worker = run("python", "temporal_worker.py", "v1", TEMPORAL_API_KEY="", TEMPORAL_TLS="")
+    worker.wait_for("Worker for v1 is running")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--clusters", ""], "target_clusters"),
+        (["--clusters", "a,b,a"], "target_clusters names a cluster twice"),
+        (["--pilot-count", "-1"], "pilot_count must be a whole number, 0 or more"),
+        (["--pilot-count", "three"], "--pilot-count: invalid int value: 'three'"),
+        (["--approval-timeout", "0"], "approval_timeout_seconds"),
+        (["--poll-interval", "0"], "--poll-interval"),
+    ],
+)
+def test_a_client_refuses_bad_input_before_it_starts_anything(run: Any, arguments: list[str], message: str) -> None:
+    """It does not even look for a server, of which there is none."""
+    code, output = run("python", "temporal_client.py", "v3", *arguments, TEMPORAL_ADDRESS=NOBODY).end()
+    assert code == 2 and message in output and "Started" not in output and "Traceback" not in output
+
+
+def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Any) -> None:
+    run("python", "temporal_worker.py", "v3", "--pace", "0").wait_for("is running")
+    arguments = ["--clusters", "cluster1, cluster2", "--poll-interval", "0.1"]
+    code, output = run("python", "temporal_client.py", "v3", *arguments).end()
+    assert code == 0 and "Traceback" not in output
+    assert "Approval request answered by update: approved. The workflow replied: approved" in output
+    assert re.search(
+        r"Web UI: http://127.0.0.1:\d+/namespaces/default/workflows/system-patch-v3/[0-9a-f-]{36}/", output
+    )
+    steps = [line.strip() for line in output.splitlines() if re.fullmatch(r"  \S+ (patched|approved)", line)]
+    hosts = [f"cluster{cluster}_host{host} patched" for cluster in (1, 2) for host in range(1, 6)]
+    assert steps == ["patching approved", *hosts]
+    assert "  cluster2: cluster2_host1, cluster2_host2, cluster2_host3, cluster2_host4, cluster2_host5" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["--reject"], ["by update: rejected", "Workflow failed: ApprovalRejected: Rejected by the client"]),
+        (["--reject", "--signal"], ["by signal: rejected", "Workflow failed: ApprovalRejected"]),
+        (
+            ["--no-answer", "--approval-timeout", "1"],
+            ["Not answering", "Workflow failed: ApprovalTimeout: No answer within 0:00:01"],
+        ),
+    ],
+    ids=["rejected by update", "rejected by signal", "no answer"],
+)
+def test_a_workflow_that_fails_gives_its_reason_and_exit_code_1(
+    address: str, run: Any, arguments: list[str], messages: list[str]
+) -> None:
+    run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
+    code, output = run("python", "temporal_client.py", "v2", *arguments).end()
+    assert code == 1 and all(message in output for message in messages) and "Traceback" not in output
+
+
+def test_the_failing_host_of_v7_is_named_by_the_client(address: str, run: Any) -> None:
+    run("python", "temporal_worker.py", "v7", "--pace", "0.05").wait_for("is running")
+    code, output = run("python", "temporal_client.py", "v7", "--clusters", "cluster2").end()
+    assert code == 1
+    assert "Workflow failed: HostNotPatched: cluster2_host2: PreconditionsNotMet: preconditions are not met" in output
+
+
+def test_without_a_worker_the_client_says_how_to_start_one_and_goes_on_waiting(address: str, run: Any) -> None:
+    client = run("python", "temporal_client.py", "v2", "--clusters", "cluster2", "--signal")
+    assert client.wait_for("No worker of v2 answers").endswith("in another terminal: python temporal_worker.py v2")
+    run("python", "temporal_worker.py", "v2", "--pace", "0")
+    code, output = client.end()
+    assert code == 0 and "Workflow completed" in output
+
+
+async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run: Any) -> None:
+    run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
+    first = run("python", "temporal_client.py", "v2", "--no-answer")
+    first.wait_for("Not answering")
+    second = run("python", "temporal_client.py", "v2", "--clusters", "cluster2")
+    code, output = first.end()
+    assert code == 1 and "Workflow was terminated" in output
+    assert second.end()[0] == 0
+
+
+async def test_ctrl_c_ends_the_client_and_leaves_the_workflow_running(client: Client, run: Any) -> None:
+    run("python", "temporal_worker.py", "v2").wait_for("is running")
+    script = run("python", "temporal_client.py", "v2", "--no-answer")
+    script.wait_for("Not answering")
+    script.signal(signal.SIGINT)
+    code, output = script.end()
+    assert code == 130 and "The workflow itself goes on" in output and "Traceback" not in output
+    handle = client.get_workflow_handle("system-patch-v2")
+    assert (await handle.describe()).status == WorkflowExecutionStatus.RUNNING
+    await handle.terminate()
+
+
+def test_clients_in_a_row_never_abort_at_their_exit(address: str, run: Any) -> None:
+    run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
+    for _ in range(5):
+        assert run("python", "temporal_client.py", "v2", "--reject").end()[0] == 1
+
+
+async def test_the_web_ui_link_leads_to_where_the_web_ui_is(client: Client, monkeypatch: Any) -> None:
+    link = web_ui_link(client, "system-patch-v6/cluster1", "abc")
+    port = int(client.service_client.config.target_host.rpartition(":")[2]) + 1000
+    assert link == f"http://127.0.0.1:{port}/namespaces/default/workflows/system-patch-v6%2Fcluster1/abc/history"
+    monkeypatch.setenv("TEMPORAL_UI_URL", "https://temporal.example.com/")
+    assert web_ui_link(client, "a", None) == "https://temporal.example.com/namespaces/default/workflows/a/history"
+
+
+def test_a_server_keeps_its_history_and_stops_cleanly(cli: str, run: Any, tmp_path: Path) -> None:
+    port = free_port()
+    database = tmp_path / "history.db"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = run("python", "temporal_server.py", "--port", str(port), "--database", str(database))
+        server.wait_for("UI:")
+        environment = {"TEMPORAL_ADDRESS": f"localhost:{port}"}
+        if number == signal.SIGTERM:
+            script = run("python", "temporal_client.py", "v2", "--no-answer", **environment)
+            script.wait_for("Started")
+        else:
+            worker = run("python", "temporal_worker.py", "v2", **environment)
+            worker.wait_for("Patching cluster1, cluster2, cluster3")
+        again = run("python", "temporal_server.py", "--port", str(port)).end()
+        assert again == (2, f"A Temporal server runs at localhost:{port} already: just use it.")
+        server.signal(number)
+        assert server.end()[0] == 0
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for flags in (["--port", str(port)], ["--port", str(free_port()), "--ui-port", str(port)]):
+            code, output = run("python", "temporal_server.py", "--temporary", *flags).end()
+            assert code == 2 and output.startswith(f"Port {port} is taken by another program")
+
+
+def test_a_server_without_its_program_says_how_to_get_it(run: Any) -> None:
+    code, output = run("python", "temporal_server.py", "--port", str(free_port()), TEMPORAL_CLI="/no/such/cli").end()
+    assert (code, output) == (2, "TEMPORAL_CLI names /no/such/cli, but there is no such program.")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> str:
+    """A copy of the project's scripts, so that what the demo keeps does not land among the learner's own runs."""
+    ignored = shutil.ignore_patterns(".*", "temporal.db*", "*.egg-info", "__pycache__", "tests")
+    shutil.copytree(PROJECT, tmp_path / "workshop", ignore=ignored)
+    return str(tmp_path / "workshop")
+
+
+def test_the_demo_patches_all_hosts_on_a_server_of_its_own_and_leaves_nothing_running(
+    cli: str, run: Any, elsewhere: str
+) -> None:
+    port = free_port()
+    code, output = run("python", "workshop.py", "demo", cwd=elsewhere, TEMPORAL_ADDRESS=f"localhost:{port}").end()
+    assert code == 0, output
+    assert f"Temporal server started: localhost:{port}" in output
+    assert len(re.findall(r"  cluster\d_host\d patched", output)) == 15
+    assert re.search(r"Done: 15 hosts patched, \d+ s", output)
+    assert f"http://localhost:{port + 1000}/namespaces/default/workflows/system-patch-v6/" in output
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not list((Path(elsewhere) / ".run").glob("*.pid"))
+
+
+def test_sigterm_stops_the_demo_and_all_that_it_started(cli: str, run: Any, elsewhere: str) -> None:
+    port = free_port()
+    demo = run("python", "workshop.py", "demo", cwd=elsewhere, TEMPORAL_ADDRESS=f"localhost:{port}")
+    demo.wait_for("patching approved")
+    demo.signal(signal.SIGTERM)
+    code, output = demo.end()
+    assert code == 130 and "Traceback" not in output
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
