@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_connection import connect
-from temporal_server import find_temporal_cli
+from temporal_server import QUICK_TASKS, find_temporal_cli
 
 PROJECT = Path(__file__).parent.parent
 
@@ -25,7 +25,9 @@ async def cli() -> str:
 @pytest.fixture(scope="session")
 async def address(cli: str) -> AsyncIterator[str]:
     """The session's server. Its address is in the environment, where every script and every test finds it."""
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=cli) as environment:
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=cli, dev_server_extra_args=QUICK_TASKS
+    ) as environment:
         os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
         yield os.environ["TEMPORAL_ADDRESS"]
 

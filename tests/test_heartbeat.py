@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import PROJECT
-from runs import VAULT, Handle, approve, attempts, history, patch_input, start, worker
+from runs import VAULT, Handle, approve, attempts, history, patch_input, start
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
@@ -67,22 +67,6 @@ async def test_a_killed_worker_costs_only_the_steps_after_the_last_heartbeat(cli
     updates = attempts(await history(handle), "perform_update_activity")
     assert updates.pop("cluster1_host1") == (2, "activity Heartbeat timeout")
     assert set(updates.values()) == {(1, "")}
-
-
-async def test_no_other_version_but_from_v4_on_has_a_heartbeat_timeout(client: Client) -> None:
-    for version, seconds in (("v3", 0), ("v4", 2)):
-        async with worker(client, version) as found:
-            handle = await start(client, found, patch_input(["cluster2"], 0))
-            await approve(handle, found)
-            await handle.result()
-        options = [
-            event.activity_task_scheduled_event_attributes
-            for event in await history(handle)
-            if event.activity_task_scheduled_event_attributes.activity_type.name == "perform_update_activity"
-        ]
-        assert {option.heartbeat_timeout.seconds for option in options} == {seconds}
-        assert {option.start_to_close_timeout.seconds for option in options} == {10}
-        assert {option.retry_policy.maximum_attempts for option in options} == {3}
 
 
 async def test_the_restart_script_crashes_the_worker_for_real_and_starts_it_again(client: Client, run: Any) -> None:

@@ -15,7 +15,7 @@ from workflow import find_version
 from workflow.types import HostPatchInput
 
 WITH_APPROVAL = ["v2", "v3", "v4", "v5", "v6", "v7"]
-SLOW = 20  # A pace at which an approved workflow surely still runs when the next answer arrives.
+SLOW = 2  # A pace at which an approved workflow surely still runs when the next answer arrives.
 
 
 @pytest.mark.parametrize("version", WITH_APPROVAL)
@@ -132,7 +132,7 @@ async def test_the_query_still_tells_it_when_hosts_are_patched_side_by_side(clie
 
 
 async def test_a_query_without_a_worker_ends_with_an_error_and_not_with_a_hang(client: Client) -> None:
-    async with worker(client, "v3", pace=20) as found:
+    async with worker(client, "v3", pace=SLOW) as found:
         handle = await start(client, found)
     with pytest.raises(RPCError):
         await handle.query("completed_steps", rpc_timeout=timedelta(seconds=1))

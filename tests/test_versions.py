@@ -94,6 +94,22 @@ async def test_the_health_check_of_one_host_passes_at_its_second_attempt(runs: d
 
 
 @pytest.mark.parametrize("version", COMPLETING)
+async def test_the_update_has_3_attempts_of_10_s_and_from_v4_on_a_heartbeat_timeout_of_2_s(
+    runs: dict[str, Run], version: str
+) -> None:
+    updates = [
+        event.activity_task_scheduled_event_attributes
+        for events in runs[version].histories.values()
+        for event in events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "perform_update_activity"
+    ]
+    assert len(updates) == 15
+    assert {update.start_to_close_timeout.seconds for update in updates} == {10}
+    assert {update.retry_policy.maximum_attempts for update in updates} == {3}
+    assert {update.heartbeat_timeout.seconds for update in updates} == {2 if version >= "v4" else 0}
+
+
+@pytest.mark.parametrize("version", COMPLETING)
 async def test_no_workflow_task_fails(runs: dict[str, Run], version: str) -> None:
     for events in runs[version].histories.values():
         assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in events]
