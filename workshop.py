@@ -14,7 +14,7 @@ from workflow import find_version
 
 PROJECT = Path(__file__).parent
 DEMO_VERSION = "v6"
-DEMO_PACE = "0.5"
+DEMO_PACE = "0.3"
 SERVER_LOG = PROJECT / ".run" / "demo_server.log"
 WORKER_LOG = PROJECT / ".run" / "demo_worker.log"
 

@@ -36,15 +36,17 @@ async def test_a_rejection_fails_the_workflow_before_any_host_is_touched(
     assert scheduled(await history(handle)) == [("request_approval_activity", "All hosts")]
 
 
-@pytest.mark.parametrize("version", WITH_APPROVAL)
-async def test_no_answer_fails_the_workflow_when_its_time_is_over(client: Client, version: str) -> None:
-    async with worker(client, version) as found:
-        handle = await start(client, found, patch_input(approval_timeout=1))
-        with pytest.raises(WorkflowFailureError) as failed:
-            await handle.result()
-    assert isinstance(failed.value.cause, ApplicationError)
-    assert (failed.value.cause.type, failed.value.cause.message) == ("ApprovalTimeout", "No answer within 0:00:01")
-    assert scheduled(await history(handle)) == [("request_approval_activity", "All hosts")]
+async def test_no_answer_fails_the_workflow_when_its_time_is_over(client: Client) -> None:
+    async def unanswered(version: str) -> None:
+        async with worker(client, version) as found:
+            handle = await start(client, found, patch_input(approval_timeout=1))
+            with pytest.raises(WorkflowFailureError) as failed:
+                await handle.result()
+        assert isinstance(failed.value.cause, ApplicationError)
+        assert (failed.value.cause.type, failed.value.cause.message) == ("ApprovalTimeout", "No answer within 0:00:01")
+        assert scheduled(await history(handle)) == [("request_approval_activity", "All hosts")]
+
+    await asyncio.gather(*[unanswered(version) for version in WITH_APPROVAL])
 
 
 @pytest.mark.parametrize("version", WITH_APPROVAL)
