@@ -56,6 +56,8 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
     ending = asyncio.create_task(handle.result())
     if hasattr(version.workflow, "completed_steps"):
         await print_progress(handle, ending, arguments.poll_interval)
+    else:
+        print("Waiting for its end. Until then, the worker's terminal and the Web UI show what it does.", flush=True)
     try:
         result = await ending
     except WorkflowFailureError as error:
