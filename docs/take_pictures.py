@@ -1,0 +1,55 @@
+"""Takes the README's pictures of the Web UI:  python docs/take_pictures.py
+
+It needs a server (`python temporal_server.py`) on which `python temporal_client.py v1` and `v6` have completed, Chromium,
+and `pip install -e '.[docs]'`.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.async_api import Page, async_playwright
+
+DOCS = Path(__file__).parent
+UI = "http://localhost:8233/namespaces/default/workflows"
+
+
+async def take_all(chromium: str) -> None:
+    """Take all pictures with the browser at this path."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = await browser.new_page(viewport={"width": 1280, "height": 800})
+
+        await page.goto(f"{UI}/system-patch-v1")
+        await page.get_by_role("button", name="Descending").click()  # The first event on top, as in the text.
+        await page.get_by_text("cluster1_host1").first.wait_for()
+        await page.mouse.move(640, 500)
+        await page.mouse.wheel(0, 650)
+        await shoot(page, "timeline_v1")
+
+        await page.goto(f"{UI}/system-patch-v6")
+        await page.get_by_text("Relationships").first.click()
+        await shoot(page, "tree_v6")
+        await browser.close()
+
+
+async def shoot(page: Page, name: str) -> None:
+    """Keep what the page looks like as docs/`name`.png."""
+    await page.wait_for_timeout(2000)  # The Web UI draws by animations, which have no end to wait for.
+    await page.screenshot(path=DOCS / f"{name}.png")
+
+
+def main() -> None:
+    """Read the command line and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser's program")
+    arguments = parser.parse_args()
+    if arguments.chromium is None:
+        sys.exit("There is no Chromium on PATH: install it, or name it with --chromium.")
+    asyncio.run(take_all(arguments.chromium))
+
+
+if __name__ == "__main__":
+    main()
