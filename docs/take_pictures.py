@@ -20,25 +20,22 @@ async def take_all(chromium: str) -> None:
     """Take all pictures with the browser at this path."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = await browser.new_page(viewport={"width": 1280, "height": 800})
+        page = await browser.new_page(viewport={"width": 1280, "height": 1400})
 
         await page.goto(f"{UI}/system-patch-v1")
         await page.get_by_role("button", name="Descending").click()  # The first event on top, as in the text.
-        await page.get_by_text("cluster1_host1").first.wait_for()
-        await page.mouse.move(640, 500)
-        await page.mouse.wheel(0, 650)
-        await shoot(page, "timeline_v1")
+        await shoot(page, "timeline_v1", top=640, height=620)
 
         await page.goto(f"{UI}/system-patch-v6")
         await page.get_by_text("Relationships").first.click()
-        await shoot(page, "tree_v6")
+        await shoot(page, "tree_v6", top=270, height=560)
         await browser.close()
 
 
-async def shoot(page: Page, name: str) -> None:
-    """Keep what the page looks like as docs/`name`.png."""
-    await page.wait_for_timeout(2000)  # The Web UI draws by animations, which have no end to wait for.
-    await page.screenshot(path=DOCS / f"{name}.png")
+async def shoot(page: Page, name: str, top: int, height: int) -> None:
+    """Keep what the page looks like, from `top` on and `height` pixels high, as docs/`name`.png."""
+    await page.wait_for_timeout(3000)  # The Web UI draws by animations, which have no end to wait for.
+    await page.screenshot(path=DOCS / f"{name}.png", clip={"x": 64, "y": top, "width": 1216, "height": height})
 
 
 def main() -> None:
