@@ -1,7 +1,9 @@
 """Takes the README's pictures of the Web UI:  python docs/take_pictures.py
 
-It needs a server (`python temporal_server.py`) on which `python temporal_client.py v1` and `v6` have completed, Chromium,
-and `pip install -e '.[docs]'`.
+It needs Chromium, `pip install -e '.[docs]'`, and a server on which these have completed:
+
+    python temporal_client.py v1 --clusters cluster1
+    python temporal_client.py v6
 """
 
 import argparse
