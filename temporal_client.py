@@ -10,7 +10,6 @@ import time
 from datetime import timedelta
 
 from temporalio.client import (
-    RPCError,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -18,7 +17,7 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_connection import connect, run_script, web_ui_link
 from workflow import Version, VersionError, find_version
@@ -62,6 +61,9 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
         result = await ending
     except WorkflowFailureError as error:
         print(f"Workflow {ending_of(error)} (after {time.monotonic() - started:.1f} s)")
+        return 1
+    except ApplicationError as error:
+        print(f"Workflow completed, but its result has not the type that `run` declares: {error.message}")
         return 1
     print(f"Workflow completed after {time.monotonic() - started:.1f} s. Patched hosts:")
     if isinstance(result, SystemPatchResult):

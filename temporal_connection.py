@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import os
 import signal
 import sys
@@ -21,8 +22,8 @@ from temporalio.converter import (
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError, FailureError
-from temporalio.runtime import Runtime
-from temporalio.service import RPCError
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.service import RPCError, RPCStatusCode
 
 CONNECT_TIMEOUT = 10.0
 
@@ -94,9 +95,17 @@ def connect_config() -> dict[str, Any]:
     return config
 
 
+def core_logging() -> LoggingConfig:
+    """Return a setting by which warnings of the SDK's core become short lines of Python's own logging."""
+    logger = logging.getLogger("temporalio.core")
+    short = LogForwardingConfig(logger, prepend_target_on_message=False, append_log_fields_to_message=False)
+    return LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=short)
+
+
 async def connect(runtime: Runtime | None = None) -> Client:
     """Return a client that is connected. Raises `UserError` where no server answers within ten seconds."""
     config = connect_config()
+    runtime = runtime or Runtime(telemetry=TelemetryConfig(logging=core_logging()))
     converter = dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
     try:
         connecting = Client.connect(**config, data_converter=converter, runtime=runtime)
@@ -154,7 +163,10 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
         print(error, file=sys.stderr)
         code = 2
     except RPCError as error:
-        print(f"The Temporal server answered with an error: {error.message}", file=sys.stderr)
+        lost = error.status is RPCStatusCode.UNAVAILABLE
+        print(
+            f"The Temporal server {'is gone' if lost else 'answered with an error'}: {error.message}", file=sys.stderr
+        )
         code = 2
     except KeyboardInterrupt:
         print(f"\n{when_interrupted}" if when_interrupted else "", file=sys.stderr)
