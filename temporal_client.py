@@ -16,7 +16,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_connection import connect, run_script, web_ui_link
@@ -121,22 +121,24 @@ async def look_for_worker(handle: Handle, version: Version) -> None:
         if (await handle.describe()).history_length > 2:
             return
         await asyncio.sleep(0.05)
+    command = f"python temporal_worker.py {version.name}"
     print(
-        f"No worker of {version.name} answers. Start one in another terminal: python temporal_worker.py {version.name}"
+        f"No worker of {version.name} answers, so the workflow waits. Start one in another terminal: {command}",
+        flush=True,
     )
-    print("Waiting for it ...", flush=True)
 
 
 def ending_of(error: WorkflowFailureError) -> str:
-    """Return how the workflow ended and the cause at the root, in one line."""
-    cause: BaseException = error.cause
-    ended = {"CancelledError": "was cancelled", "TerminatedError": "was terminated", "TimeoutError": "timed out"}
-    how = ended.get(type(cause).__name__, "failed")
+    """Return how the workflow ended, and if it failed, the cause at the root, in one line."""
+    ended = {CancelledError: "was cancelled", TerminatedError: "was terminated", TimeoutError: "timed out"}
+    if type(error.cause) in ended:
+        return ended[type(error.cause)]
     # A parent that fails because a child or an activity failed: what happened stands at the end of the chain, and
     # the first ApplicationError on the way there is the one that the workflow's author wrote.
+    cause: BaseException = error.cause
     while not isinstance(cause, ApplicationError) and cause.__cause__ is not None:
         cause = cause.__cause__
-    return f"{how}: {' '.join(str(cause).split())}"
+    return f"failed: {' '.join(str(cause).split())}"
 
 
 def main() -> None:

@@ -115,7 +115,8 @@ async def connect(runtime: Runtime | None = None) -> Client:
         if address == "localhost:7233":
             problem = "Start one in another terminal: python temporal_server.py"
         else:
-            problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? ({error})"
+            reason = str(error).partition(": tonic")[0]  # What follows is how the SDK's core prints its own objects.
+            problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? ({reason})"
         raise UserError(f"No Temporal server answers at {address}. {problem}") from error
 
 
@@ -136,6 +137,9 @@ def web_ui_link(client: Client, workflow_id: str, run_id: str | None) -> str:
     return f"{base}/namespaces/{quote(client.namespace)}/workflows/{quote(workflow_id, safe='')}{run}/history"
 
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 def stop_event() -> asyncio.Event:
     """Return an event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once."""
     loop = asyncio.get_running_loop()
@@ -143,34 +147,51 @@ def stop_event() -> asyncio.Event:
 
     def stop() -> None:
         event.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     return event
+
+
+async def _run_until_stopped(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    # Not left to asyncio.run, which turns Ctrl-C into a cancellation too: where a thread of the SDK's core happens to
+    # receive the signal, the event loop would sleep on.
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(main())
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        running.cancel()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        return 128 + received[0]
 
 
 def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: str = "") -> NoReturn:
     """Run `main` and end the process with the exit code that it returns.
 
-    A `UserError` or an error answer of the server becomes one line and exit code 2; Ctrl-C prints `when_interrupted`
-    and gives 130.
+    A `UserError` or an error answer of the server becomes one line and exit code 2. Ctrl-C or SIGTERM cancel `main`,
+    print `when_interrupted` and give the usual 130 or 143, unless `main` sees to them itself by `stop_event`.
     """
     try:
-        code = asyncio.run(main())
+        code = asyncio.run(_run_until_stopped(main))
+        if code > 128 and when_interrupted:
+            print(f"\n{when_interrupted}", file=sys.stderr)
     except UserError as error:
         print(error, file=sys.stderr)
         code = 2
     except RPCError as error:
-        lost = error.status is RPCStatusCode.UNAVAILABLE
-        print(
-            f"The Temporal server {'is gone' if lost else 'answered with an error'}: {error.message}", file=sys.stderr
-        )
+        what = "is gone" if error.status is RPCStatusCode.UNAVAILABLE else "answered with an error"
+        print(f"The Temporal server {what}: {error.message}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
-        print(f"\n{when_interrupted}" if when_interrupted else "", file=sys.stderr)
-        code = 130
     except Exception:
         traceback.print_exc()
         code = 1

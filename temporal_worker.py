@@ -4,6 +4,7 @@ It takes workflow tasks and activity tasks from that version's task queue until 
 """
 
 import argparse
+import asyncio
 import inspect
 import logging
 import os
@@ -26,13 +27,14 @@ GRACEFUL_SHUTDOWN = timedelta(seconds=5)
 
 
 class ShortErrors(logging.Formatter):
-    """Logs an error that an activity or workflow raised on purpose in one line, without its traceback."""
+    """Logs an error that was raised on purpose, or by a cancellation, in one line and without its traceback."""
 
     def formatException(
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """Return the error's own line for an `ApplicationError`, the whole traceback for any other."""
-        return f"    {ei[1]}" if isinstance(ei[1], ApplicationError) else super().formatException(ei)
+        """Return the error's own line for such an error, the whole traceback for any other."""
+        on_purpose = isinstance(ei[1], ApplicationError | asyncio.CancelledError)
+        return f"    {ei[1]}" if on_purpose else super().formatException(ei)
 
 
 def activities_of(instance: object) -> list[Callable[..., Any]]:

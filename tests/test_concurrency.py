@@ -75,6 +75,23 @@ async def test_each_cluster_is_a_child_and_each_host_a_child_of_its_cluster(clie
             assert description.status == COMPLETED and description.parent_id == cluster.id
 
 
+async def test_a_host_of_a_run_that_was_replaced_reports_nothing_to_the_new_run(client: Client) -> None:
+    """A host's signal names the run that it belongs to, not only the workflow's id, which the next run has too."""
+    async with worker(client, "v6") as found:
+        handle = await start(client, found, patch_input(["cluster2"]))
+        await approve(handle, found)
+        await handle.result()
+    signals = [
+        event.signal_external_workflow_execution_initiated_event_attributes.workflow_execution
+        for name, run in (await tree(client, handle)).items()
+        if "host" in name
+        for event in await history(run)
+        if event.event_type == EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
+    ]
+    assert {(signal.workflow_id, signal.run_id) for signal in signals} == {(handle.id, handle.result_run_id)}
+    assert len(signals) == 5
+
+
 @dataclass
 class FailedRun:
     failure: WorkflowFailureError

@@ -197,13 +197,18 @@ async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run
     assert second.end()[0] == 0
 
 
-async def test_ctrl_c_ends_the_client_and_leaves_the_workflow_running(client: Client, run: Any) -> None:
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+async def test_a_client_that_is_stopped_leaves_the_workflow_running(
+    client: Client, run: Any, number: int, expected: int
+) -> None:
     run("python", "temporal_worker.py", "v2").wait_for("is running")
     script = run("python", "temporal_client.py", "v2", "--no-answer")
     script.wait_for("Not answering")
-    script.signal(signal.SIGINT)
+    script.signal(number)
     code, output = script.end()
-    assert code == 130 and "The workflow itself goes on" in output and "Traceback" not in output
+    assert code == expected and "The workflow itself goes on" in output and "Traceback" not in output
     handle = client.get_workflow_handle("system-patch-v2")
     assert (await handle.describe()).status == WorkflowExecutionStatus.RUNNING
     await handle.terminate()

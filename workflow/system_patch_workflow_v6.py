@@ -147,7 +147,7 @@ class SystemPatchWorkflow_Host_V6:
                 SystemPatchActivities.send_success_notification_activity, host, **OPTIONS | {"summary": host.hostname}
             )
             if root := workflow.info().root:
-                handle = workflow.get_external_workflow_handle(root.workflow_id)
+                handle = workflow.get_external_workflow_handle(root.workflow_id, run_id=root.run_id)
                 await handle.signal(SystemPatchWorkflow_V6.record_step, f"{host.hostname} patched")
         except ActivityError as error:
             failure = HostFailure(host.hostname, str(error.cause))

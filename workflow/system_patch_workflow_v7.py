@@ -160,7 +160,7 @@ class SystemPatchWorkflow_Host_V7:
                 SystemPatchActivities.send_success_notification_activity, host, **OPTIONS | {"summary": host.hostname}
             )
             if root := workflow.info().root:
-                handle = workflow.get_external_workflow_handle(root.workflow_id)
+                handle = workflow.get_external_workflow_handle(root.workflow_id, run_id=root.run_id)
                 await handle.signal(SystemPatchWorkflow_V7.record_step, f"{host.hostname} patched")
         except ActivityError as error:
             if is_cancelled_exception(error):
