@@ -43,14 +43,16 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
     print(f"Web UI: {web_ui_link(client, handle.id, handle.first_execution_run_id)}", flush=True)
     await look_for_worker(handle, version)
 
-    if hasattr(version.workflow, "answer_approval"):
+    if has_approval(version):
         if arguments.no_answer:
             print(
                 f"Not answering the approval request, which ends after {input.approval_timeout_seconds} s.", flush=True
             )
         else:
             answer = ApprovalAnswer(approved=not arguments.reject, approver="the client")
-            await answer_approval(handle, answer, by_signal=arguments.signal)
+            await answer_approval(
+                handle, answer, by_signal=arguments.signal or not hasattr(version.workflow, "answer_approval")
+            )
 
     ending = asyncio.create_task(handle.result())
     if hasattr(version.workflow, "completed_steps"):
@@ -72,6 +74,11 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
     else:
         print(f"  {result}")
     return 0
+
+
+def has_approval(version: Version) -> bool:
+    """Return whether the workflow takes an answer to an approval request, in one of the two ways."""
+    return hasattr(version.workflow, "answer_approval") or hasattr(version.workflow, "answer_approval_signal")
 
 
 async def answer_approval(handle: Handle, answer: ApprovalAnswer, by_signal: bool) -> None:
@@ -176,6 +183,10 @@ def main() -> None:
         parser.error("--poll-interval must be a number of seconds from 0.05 to 3600")
     try:
         version = find_version(arguments.version)
+        if (arguments.signal or arguments.reject or arguments.no_answer) and not has_approval(version):
+            parser.error(
+                f"{version.name} asks for no approval: --signal, --reject and --no-answer come with exercise 1"
+            )
         input = SystemPatchInput(
             target_clusters=[name.strip() for name in arguments.clusters.split(",")],
             pilot_count=arguments.pilot_count,

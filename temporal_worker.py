@@ -51,15 +51,25 @@ def pid_file(version: Version) -> Path:
     return RUN_FOLDER / f"temporal_worker_{version.name}.pid"
 
 
-def pid_file_text() -> str:
-    """Return this process's id and, in a second line, what tells it from a later process with the same id."""
-    pid = str(os.getpid())
+def process_line(pid: str) -> str:
+    """Return start time and command of a process, or nothing if there is no such process.
+
+    Together with its id, they tell it from a later process with the same id.
+    """
+    columns = ["ps", "-p", pid, "-o", "lstart=", "-o", "command="]
     try:
-        columns = ["ps", "-p", pid, "-o", "lstart=", "-o", "command="]
-        process = subprocess.run(columns, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+        return subprocess.run(columns, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout.strip()
     except OSError:
-        process = ""
-    return f"{pid}\n{process.strip()}\n"
+        return ""
+
+
+def running_worker(version: Version) -> str | None:
+    """Return the id of the process that is a worker of this version already, or None."""
+    try:
+        pid, process = pid_file(version).read_text().splitlines()[:2]
+    except (OSError, ValueError):
+        return None
+    return pid if process and process_line(pid) == process else None
 
 
 async def run_worker(version: Version, pace: float) -> int:
@@ -75,7 +85,9 @@ async def run_worker(version: Version, pace: float) -> int:
     )
     stop = stop_event()
     file = pid_file(version)
-    text = pid_file_text()
+    text = f"{os.getpid()}\n{process_line(str(os.getpid()))}\n"
+    if other := running_worker(version):
+        print(f"A worker of {version.name} is running already, as process {other}: the two will share the work.")
     try:
         async with worker:
             RUN_FOLDER.mkdir(exist_ok=True)

@@ -30,7 +30,7 @@ async def take_all(chromium: str) -> None:
 
         await page.goto(f"{UI}/system-patch-v6")
         await page.get_by_text("Relationships").first.click()
-        await shoot(page, "tree_v6", top=270, height=560)
+        await shoot(page, "tree_v6", top=270, height=640)
         await browser.close()
 
 

@@ -52,7 +52,8 @@ def find_version(name: str) -> Version:
     """Return the version that `name` names. Raises `VersionError` if there is none, or if its file is broken."""
     short = re.sub(r"^systempatchworkflow_", "", name.strip().lower())
     if short not in known_versions():
-        raise VersionError(f"There is no version {name!r:.60}. Known versions: {', '.join(known_versions())}.")
+        hint = " The first command of each exercise in README.md makes your own copy." if short == "mine" else ""
+        raise VersionError(f"There is no version {name!r:.60}. Known versions: {', '.join(known_versions())}.{hint}")
     file = _FILE.format(short)
     try:
         module = importlib.import_module(f"workflow.{Path(file).stem}")

@@ -78,7 +78,7 @@ class SystemPatchActivities:
     async def send_final_success_notification_activity(self, result: SystemPatchResult) -> None:
         """Tell everybody that all hosts of all clusters are patched."""
         await self._work(0.1)
-        activity.logger.info("All hosts of %d clusters are patched", len(result.clusters))
+        activity.logger.info("All hosts are patched: %s", ", ".join(cluster.cluster for cluster in result.clusters))
 
     # For each host, in this order.
 
@@ -169,7 +169,6 @@ class SystemPatchActivities_V4(SystemPatchActivities):
     async def perform_update_activity(self, host: HostPatchInput) -> None:
         """Install the update on the host, in nine steps of a second each."""
         activity.logger.info("***Starting perform_update_activity*** %s", host.hostname)
-        SimulatedVault(host.vault).read_ssh_key(host.hostname)
         # What the last attempt reported before it died: the number of the last step that it completed.
         details = activity.info().heartbeat_details
         completed_step = details[0] if details else 0
