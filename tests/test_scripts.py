@@ -129,12 +129,26 @@ def test_an_empty_api_key_or_tls_setting_changes_nothing(address: str, run: Any)
         (["--pilot-count", "three"], "--pilot-count: invalid int value: 'three'"),
         (["--approval-timeout", "0"], "approval_timeout_seconds"),
         (["--poll-interval", "0"], "--poll-interval"),
+        (["--reject", "--no-answer"], "--no-answer: not allowed with argument --reject"),
     ],
 )
 def test_a_client_refuses_bad_input_before_it_starts_anything(run: Any, arguments: list[str], message: str) -> None:
     """It does not even look for a server, of which there is none."""
     code, output = run("python", "temporal_client.py", "v3", *arguments, TEMPORAL_ADDRESS=NOBODY).end()
     assert code == 2 and message in output and "Started" not in output and "Traceback" not in output
+
+
+def test_a_version_without_an_approval_takes_no_answer(run: Any) -> None:
+    code, output = run("python", "temporal_client.py", "v1", "--reject", TEMPORAL_ADDRESS=NOBODY).end()
+    assert code == 2 and "v1 asks for no approval" in output
+
+
+def test_a_second_worker_of_a_version_says_that_it_is_not_alone(address: str, run: Any) -> None:
+    first = run("python", "temporal_worker.py", "v7")
+    first.wait_for("is running")
+    second = run("python", "temporal_worker.py", "V7")
+    assert str(first.process.pid) in second.wait_for("A worker of v7 is running already")
+    second.wait_for("Worker for v7 is running")
 
 
 def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Any) -> None:
