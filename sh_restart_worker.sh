@@ -9,28 +9,20 @@ python=python3
 version=${1:-v1}
 [ $# -gt 0 ] && shift
 
-# Ask the project which version is meant, since v4, V4 and SystemPatchWorkflow_V4 are the same.
-file=$("$python" - "$version" <<'PYTHON'
+# The process id of the worker that is alive, or nothing. The worker holds a lock on its pid file: see temporal_worker.py.
+pid=$("$python" - "$version" <<'PYTHON'
 import sys
-from temporal_worker import pid_file
+from temporal_worker import running_worker
 from workflow import VersionError, find_version
 try:
-    print(pid_file(find_version(sys.argv[1])))
+    print(running_worker(find_version(sys.argv[1])) or "")
 except VersionError as error:
     sys.exit(str(error))
 PYTHON
 ) || exit 2
 
-if [ -f "$file" ]; then
-    pid=$(sed -n 1p "$file")
-    # The same process, not a later one that got the same id: start time and command must still be the same.
-    running=$(LC_ALL=C ps -p "$pid" -o lstart= -o command= | sed 's/^ *//; s/ *$//')
-    if [ -n "$running" ] && [ "$running" = "$(sed -n 2p "$file")" ]; then
-        kill -9 "$pid" && echo "Worker of $version crashed: kill -9 $pid."
-    else
-        echo "No worker of $version is running (the one with process id $pid is gone)."
-    fi
-    rm -f "$file"
+if [ -n "$pid" ]; then
+    kill -9 "$pid" && echo "Worker of $version crashed: kill -9 $pid."
 else
     echo "No worker of $version is running."
 fi

@@ -5,15 +5,15 @@ It takes workflow tasks and activity tasks from that version's task queue until 
 
 import argparse
 import asyncio
+import fcntl
 import inspect
 import logging
 import os
-import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
@@ -51,25 +51,36 @@ def pid_file(version: Version) -> Path:
     return RUN_FOLDER / f"temporal_worker_{version.name}.pid"
 
 
-def process_line(pid: str) -> str:
-    """Return start time and command of a process, or nothing if there is no such process.
+def write_pid_file(version: Version) -> IO[str] | None:
+    """Write this process's id and lock the file. Returns the file, or None where another worker has locked it.
 
-    Together with its id, they tell it from a later process with the same id.
+    The lock ends with the process, however that ends. So whoever finds the file locked knows that the worker is alive,
+    and that no later process has got its id.
     """
-    columns = ["ps", "-p", pid, "-o", "lstart=", "-o", "command="]
+    RUN_FOLDER.mkdir(exist_ok=True)
+    file = pid_file(version).open("a+")
     try:
-        return subprocess.run(columns, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout.strip()
-    except OSError:
-        return ""
-
-
-def running_worker(version: Version) -> str | None:
-    """Return the id of the process that is a worker of this version already, or None."""
-    try:
-        pid, process = pid_file(version).read_text().splitlines()[:2]
-    except (OSError, ValueError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
         return None
-    return pid if process and process_line(pid) == process else None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def running_worker(version: Version) -> int | None:
+    """Return the id of the process that runs a worker of this version, or None if there is none."""
+    try:
+        with pid_file(version).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read())
+    except FileNotFoundError:
+        pass
+    return None
 
 
 async def run_worker(version: Version, pace: float) -> int:
@@ -84,14 +95,11 @@ async def run_worker(version: Version, pace: float) -> int:
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
     )
     stop = stop_event()
-    file = pid_file(version)
-    text = f"{os.getpid()}\n{process_line(str(os.getpid()))}\n"
-    if other := running_worker(version):
-        print(f"A worker of {version.name} is running already, as process {other}: the two will share the work.")
+    file = write_pid_file(version)
+    if file is None:
+        print(f"A worker of {version.name} is running already, process {running_worker(version)}: they share the work.")
     try:
         async with worker:
-            RUN_FOLDER.mkdir(exist_ok=True)
-            file.write_text(text)
             print(
                 f"Worker for {version.name} is running: task queue {version.task_queue}, "
                 f"workflows {', '.join(w.__name__ for w in version.workflows)}, "
@@ -103,8 +111,8 @@ async def run_worker(version: Version, pace: float) -> int:
     except RuntimeError as error:
         raise UserError(f"The worker can't run: {error.__cause__ or error}") from error
     finally:
-        if file.exists() and file.read_text() == text:
-            file.unlink()
+        if file is not None:
+            pid_file(version).unlink(missing_ok=True)
     print("Worker stopped.", flush=True)
     return 0
 

@@ -91,7 +91,7 @@ async def test_the_restart_script_starts_a_worker_where_none_is_running(client: 
 async def test_the_restart_script_spares_a_process_that_only_has_the_same_id(client: Client, run: Any) -> None:
     bystander = run("sleep", "60")
     (PROJECT / ".run").mkdir(exist_ok=True)
-    (PROJECT / ".run" / "temporal_worker_v6.pid").write_text(f"{bystander.process.pid}\nyesterday temporal_worker.py\n")
+    (PROJECT / ".run" / "temporal_worker_v6.pid").write_text(f"{bystander.process.pid}\n")
     script = run("./sh_restart_worker.sh", "v6")
     script.wait_for("No worker of v6 is running")
     script.wait_for("Worker for v6 is running")

@@ -149,6 +149,9 @@ def test_a_second_worker_of_a_version_says_that_it_is_not_alone(address: str, ru
     second = run("python", "temporal_worker.py", "V7")
     assert str(first.process.pid) in second.wait_for("A worker of v7 is running already")
     second.wait_for("Worker for v7 is running")
+    second.signal(signal.SIGTERM)
+    assert second.end()[0] == 0
+    assert (PROJECT / ".run" / "temporal_worker_v7.pid").read_text() == f"{first.process.pid}\n"
 
 
 def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Any) -> None:
