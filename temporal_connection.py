@@ -26,6 +26,7 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 from temporalio.service import RPCError, RPCStatusCode
 
 CONNECT_TIMEOUT = 10.0
+DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
 
 
 class UserError(Exception):
@@ -91,7 +92,7 @@ def connect_config() -> dict[str, Any]:
         config: dict[str, Any] = {**ClientConfig.load_client_connect_config(override_env_vars=variables)}
     except Exception as error:
         raise UserError(f"The configuration of the connection to Temporal can't be read: {error}") from error
-    config.setdefault("target_host", "localhost:7233")
+    config.setdefault("target_host", DEFAULT_ADDRESS)
     return config
 
 
@@ -112,7 +113,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
         return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
         address = config["target_host"]
-        if address == "localhost:7233":
+        if address == DEFAULT_ADDRESS:
             problem = "Start one in another terminal: python temporal_server.py"
         else:
             reason = str(error).partition(": tonic")[0]  # What follows is how the SDK's core prints its own objects.

@@ -12,7 +12,8 @@ import pytest
 from conftest import PROJECT
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from temporal_connection import web_ui_link
+import temporal_connection
+from temporal_connection import UserError, connect, connect_config, web_ui_link
 from workflow import VersionError, find_version
 
 NOBODY = "localhost:1"  # No server ever listens there.
@@ -100,13 +101,12 @@ def test_wrong_use_gives_one_clear_line_and_exit_code_2(
     assert code == 2 and message in output and "Traceback" not in output
 
 
-def test_without_any_setting_the_client_says_how_to_start_the_server(run: Any, monkeypatch: Any) -> None:
+async def test_without_any_setting_a_script_that_finds_no_server_says_how_to_start_it(monkeypatch: Any) -> None:
     monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 7233)) == 0:
-            pytest.skip("a server of yours is running on port 7233: stop it to run this test")
-    code, output = run("python", "temporal_client.py").end()
-    assert code == 2 and output.endswith("Start one in another terminal: python temporal_server.py")
+    assert connect_config()["target_host"] == "localhost:7233"
+    monkeypatch.setattr(temporal_connection, "DEFAULT_ADDRESS", NOBODY)
+    with pytest.raises(UserError, match=r"Start one in another terminal: python temporal_server\.py"):
+        await connect()
 
 
 def test_an_unknown_namespace_gives_one_clear_line(address: str, run: Any) -> None:
