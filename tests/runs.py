@@ -27,7 +27,9 @@ def patch_input(clusters: list[str] = CLUSTERS, pilot_count: int = 3, approval_t
 
 
 @asynccontextmanager
-async def worker(client: Client, version: str, pace: float = 0, activities: Any = None) -> AsyncIterator[Version]:
+async def worker(
+    client: Client, version: str, pace: float = 0, activities: Any = None, **options: Any
+) -> AsyncIterator[Version]:
     """A worker of the version, as `temporal_worker.py` makes it, or with other activities than the version's own."""
     found = find_version(version)
     async with Worker(
@@ -35,6 +37,7 @@ async def worker(client: Client, version: str, pace: float = 0, activities: Any 
         task_queue=found.task_queue,
         workflows=found.workflows,
         activities=activities_of(activities or found.activities(pace)),
+        **options,
     ):
         yield found
 

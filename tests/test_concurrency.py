@@ -146,6 +146,28 @@ async def test_the_failing_host_of_exercise_6_patches_no_host_twice(failed_run: 
             assert len(completed) == 6
 
 
+@pytest.mark.parametrize("version", ["v1", "v5", "v6", "v7"])
+async def test_a_worker_that_forgets_everything_after_each_task_comes_to_the_same_end(
+    client: Client, version: str
+) -> None:
+    """Without a cache each workflow task replays the whole history, and fails if the code takes another path."""
+    async with worker(client, version, pace=0.1 if version == "v7" else 0, max_cached_workflows=0) as found:
+        handle = await start(client, found, patch_input(["cluster2"]))
+        await approve(handle, found)
+        if version == "v7":
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+        else:
+            assert (await handle.result()).clusters[0].patched_hosts == HOSTS["cluster2"]
+    runs = await tree(client, handle)
+    for run in runs.values():
+        types = [event.event_type for event in await history(run)]
+        assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in types
+    if version == "v7":
+        ends = await statuses(runs)
+        assert (ends["cluster2_host1"], ends["cluster2_host2"], ends["cluster2_host3"]) == (CANCELED, FAILED, CANCELED)
+
+
 async def test_a_rollout_without_the_broken_host_completes(client: Client) -> None:
     async with worker(client, "v7") as found:
         handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
