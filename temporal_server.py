@@ -110,7 +110,7 @@ async def run(command: list[str]) -> str:
         raise
     if process.returncode != 0:
         last_line = (errors.decode(errors="replace").strip() or "no reason given").splitlines()[-1]
-        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:3])}` failed: {last_line} {NO_CLI}")
+        raise UserError(f"`{Path(command[0]).name} {' '.join(command[1:3])}` failed: {last_line.rstrip('.')}. {NO_CLI}")
     return output.decode()
 
 
