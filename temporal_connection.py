@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, get_origin
 from urllib.parse import quote
 
+from temporalio import client, worker
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client
 from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
@@ -81,6 +81,27 @@ def _invalid_input(error: BaseException) -> FailureError:
     return ApplicationError(": ".join(reasons), type="InvalidInput", non_retryable=True)
 
 
+class OneInputInbound(worker.WorkflowInboundInterceptor):
+    """Stands before a workflow's `run`."""
+
+    async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
+        """Go on to `run`. Raises an `ApplicationError` where there is no input for it, or more than one."""
+        if len(input.args) != 1:
+            reason = f"input must be one value, not {len(input.args)}"
+            raise ApplicationError(reason, type="InvalidInput", non_retryable=True)
+        return await super().execute_workflow(input)
+
+
+class OneInput(client.Interceptor, worker.Interceptor):
+    """Fails a workflow that was started with no input, or with several, where its task would be retried for ever too."""
+
+    def workflow_interceptor_class(
+        self, input: worker.WorkflowInterceptorClassInput
+    ) -> type[worker.WorkflowInboundInterceptor] | None:
+        """Return what stands before `run`. Each worker that is made with the client asks for it."""
+        return OneInputInbound
+
+
 def connect_config() -> dict[str, Any]:
     """Return what to connect with: from TEMPORAL_ADDRESS and the other variables, or from the CLI's configuration file.
 
@@ -103,13 +124,15 @@ def core_logging() -> LoggingConfig:
     return LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=short)
 
 
-async def connect(runtime: Runtime | None = None) -> Client:
+async def connect(runtime: Runtime | None = None) -> client.Client:
     """Return a client that is connected. Raises `UserError` where no server answers within ten seconds."""
     config = connect_config()
     runtime = runtime or Runtime(telemetry=TelemetryConfig(logging=core_logging()))
     converter = dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
     try:
-        connecting = Client.connect(**config, data_converter=converter, runtime=runtime)
+        connecting = client.Client.connect(
+            **config, data_converter=converter, interceptors=[OneInput()], runtime=runtime
+        )
         return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
         address = config["target_host"]
@@ -121,13 +144,13 @@ async def connect(runtime: Runtime | None = None) -> Client:
         raise UserError(f"No Temporal server answers at {address}. {problem}") from error
 
 
-def web_ui_link(client: Client, workflow_id: str, run_id: str | None) -> str:
+def web_ui_link(connected: client.Client, workflow_id: str, run_id: str | None) -> str:
     """Return the address of a run in the Web UI.
 
     TEMPORAL_UI_URL says where the Web UI is. Without it: Temporal Cloud's for a server there, else the server's own
     host on the gRPC port plus 1000, which is where the development server has it.
     """
-    host, _, port = client.service_client.config.target_host.rpartition(":")
+    host, _, port = connected.service_client.config.target_host.rpartition(":")
     if "TEMPORAL_UI_URL" in os.environ:
         base = os.environ["TEMPORAL_UI_URL"].rstrip("/")
     elif host.endswith((".tmprl.cloud", ".temporal.io")):
@@ -135,7 +158,7 @@ def web_ui_link(client: Client, workflow_id: str, run_id: str | None) -> str:
     else:
         base = f"http://{host}:{int(port) + 1000}"
     run = f"/{run_id}" if run_id else ""
-    return f"{base}/namespaces/{quote(client.namespace)}/workflows/{quote(workflow_id, safe='')}{run}/history"
+    return f"{base}/namespaces/{quote(connected.namespace)}/workflows/{quote(workflow_id, safe='')}{run}/history"
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)

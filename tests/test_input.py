@@ -61,6 +61,18 @@ async def test_a_workflow_fails_at_once_and_names_the_field(client: Client, name
     assert field in failure.message
 
 
+@pytest.mark.parametrize("inputs", [[], [GOOD, GOOD]], ids=["no input", "two inputs"])
+async def test_a_workflow_that_gets_not_exactly_one_input_fails_at_once(client: Client, inputs: list[Any]) -> None:
+    async with worker(client, "v1") as found:
+        handle = await client.start_workflow(
+            found.workflow.__name__, args=inputs, id="test-inputs", task_queue=found.task_queue
+        )
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "InvalidInput" and "one value" in failed.value.cause.message
+
+
 @pytest.mark.parametrize("version", ["v2", "v3", "v4", "v5", "v6", "v7"])
 @pytest.mark.parametrize("name", ["a cluster twice", "a text for the pilot count", "null"])
 async def test_every_version_does_so(client: Client, version: str, name: str) -> None:
