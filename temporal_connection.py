@@ -93,7 +93,7 @@ class OneInputInbound(worker.WorkflowInboundInterceptor):
 
 
 class OneInput(client.Interceptor, worker.Interceptor):
-    """Fails a workflow that was started with no input, or with several, where its task would be retried for ever too."""
+    """Fails a workflow that was started with no input, or with several: its task too would be retried for ever."""
 
     def workflow_interceptor_class(
         self, input: worker.WorkflowInterceptorClassInput
