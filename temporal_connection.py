@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -117,21 +119,32 @@ def connect_config() -> dict[str, Any]:
     return config
 
 
-def core_logging() -> LoggingConfig:
-    """Return a setting by which warnings of the SDK's core become short lines of Python's own logging."""
+def shorten_core_message(record: logging.LogRecord) -> bool:
+    """Cut a message of the SDK's core, which prints whole objects, down to what it is about and its reason."""
+    text = record.getMessage().replace("\\'", "'")
+    reason = re.search(r'message: "((?:[^"\\]|\\.)*)"', text)
+    about = text.partition(" {")[0]
+    record.msg, record.args = (f"{about}: {reason[1]}" if reason else about), None
+    return True
+
+
+@functools.cache
+def short_logging_runtime() -> Runtime:
+    """Return the runtime of all clients here: the core's warnings become short lines of Python's own logging."""
     logger = logging.getLogger("temporalio.core")
-    short = LogForwardingConfig(logger, prepend_target_on_message=False, append_log_fields_to_message=False)
-    return LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=short)
+    logger.addFilter(shorten_core_message)
+    warnings = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    forwarding = LogForwardingConfig(logger, prepend_target_on_message=False)
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(warnings, forwarding=forwarding)))
 
 
-async def connect(runtime: Runtime | None = None) -> client.Client:
+async def connect() -> client.Client:
     """Return a client that is connected. Raises `UserError` where no server answers within ten seconds."""
     config = connect_config()
-    runtime = runtime or Runtime(telemetry=TelemetryConfig(logging=core_logging()))
     converter = dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
     try:
         connecting = client.Client.connect(
-            **config, data_converter=converter, interceptors=[OneInput()], runtime=runtime
+            **config, data_converter=converter, interceptors=[OneInput()], runtime=short_logging_runtime()
         )
         return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:

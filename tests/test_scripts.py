@@ -1,5 +1,6 @@
 """Worker, client, server and demo as a learner runs them: real processes, their messages and exit codes."""
 
+import logging
 import re
 import shutil
 import signal
@@ -13,7 +14,7 @@ from conftest import PROJECT
 from temporalio.client import Client, WorkflowExecutionStatus
 
 import temporal_connection
-from temporal_connection import UserError, connect, connect_config, web_ui_link
+from temporal_connection import UserError, connect, connect_config, shorten_core_message, web_ui_link
 from workflow import VersionError, find_version
 
 NOBODY = "localhost:1"  # No server ever listens there.
@@ -237,6 +238,26 @@ def test_clients_in_a_row_never_abort_at_their_exit(address: str, run: Any) -> N
     run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
     for _ in range(5):
         assert run("python", "temporal_client.py", "v2", "--reject").end()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "Failing workflow task {run_id=01a2, failure=Failure { failure: Some(Failure { message: "
+            '"[TMPRL1100] Nondeterminism error: Activity type of \\'a\\' does not match", source: "", }) }}',
+            "Failing workflow task: [TMPRL1100] Nondeterminism error: Activity type of 'a' does not match",
+        ),
+        (
+            'gRPC call query_workflow retried 8 times {error=Status { code: Unavailable, message: "tcp connect error" }}',
+            "gRPC call query_workflow retried 8 times: tcp connect error",
+        ),
+        ("A message without more", "A message without more"),
+    ],
+)
+def test_what_the_sdks_core_logs_is_cut_down_to_one_line_with_its_reason(message: str, expected: str) -> None:
+    record = logging.makeLogRecord({"msg": message})
+    assert shorten_core_message(record) and record.getMessage() == expected
 
 
 async def test_the_web_ui_link_leads_to_where_the_web_ui_is(client: Client, monkeypatch: Any) -> None:
