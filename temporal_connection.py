@@ -138,13 +138,20 @@ def short_logging_runtime() -> Runtime:
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(warnings, forwarding=forwarding)))
 
 
+def strict_data_converter() -> DataConverter:
+    """Return the SDK's own data converter, but with `StrictPayloadConverter`."""
+    return dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
+
+
 async def connect() -> client.Client:
     """Return a client that is connected. Raises `UserError` where no server answers within ten seconds."""
     config = connect_config()
-    converter = dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
     try:
         connecting = client.Client.connect(
-            **config, data_converter=converter, interceptors=[OneInput()], runtime=short_logging_runtime()
+            **config,
+            data_converter=strict_data_converter(),
+            interceptors=[OneInput()],
+            runtime=short_logging_runtime(),
         )
         return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:

@@ -28,6 +28,9 @@ NO_CLI = "Install the Temporal CLI (https://docs.temporal.io/cli), or name the p
 # The server reads its queue of new tasks at most 20 times a second for each of its shards. A development server has one
 # shard only, so that a step after the other would take 40 ms more each.
 QUICK_TASKS = ["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"]
+# It also splits each task queue into four parts, and a task can wait for seconds in one at which no worker is polling.
+QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"]
+QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"]
 # The pragmas make the SQLite file 2.5 times as fast. What they give up is that a power cut, unlike a crash, may lose
 # the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
 FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]

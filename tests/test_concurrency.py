@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from runs import CLUSTERS, HOSTS, Handle, approve, children, history, patch_input, scheduled, start, tree, worker
+from tests.runs import CLUSTERS, HOSTS, Handle, approve, children, history, patch_input, scheduled, start, tree, worker
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError

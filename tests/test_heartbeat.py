@@ -8,8 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from conftest import PROJECT
-from runs import VAULT, Handle, approve, attempts, history, patch_input, start
+from tests.conftest import PROJECT
+from tests.runs import VAULT, Handle, approve, attempts, history, patch_input, start
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from runs import approve, history, patch_input, start, worker
+from tests.runs import approve, history, patch_input, start, worker
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
+from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError

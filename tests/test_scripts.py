@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
+from tests.conftest import PROJECT
 from temporalio.client import Client, WorkflowExecutionStatus
 
 import temporal_connection

@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from runs import approve, history, patch_input, scheduled, start, tree, worker
+from tests.runs import approve, history, patch_input, scheduled, start, tree, worker
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ActivityError, ApplicationError
 

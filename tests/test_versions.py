@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pytest
-from runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
+from tests.runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent

@@ -1,0 +1,194 @@
+"""Wait for an approval."""
+
+from collections.abc import AsyncGenerator
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from tests.exercises.lab import GET_HOSTS, PATIENCE, REQUEST, ClientScript, Lab
+from tests.exercises.wrong import Step, Wrong
+from tests.runs import NO, YES, Handle, history
+from workflow.types import ApprovalAnswer
+
+CACHE = False
+CLUSTER = "cluster3"
+UPDATE_NAME, SIGNAL_NAME = "answer_approval", "answer_approval_signal"
+
+
+async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at. Raises `Wrong` where one is not done."""
+    has_update, has_signal = UPDATE_NAME in lab.defined("updates"), SIGNAL_NAME in lab.defined("signals")
+    unanswered = await lab.start([CLUSTER], approval_timeout=1)
+
+    # All of these run side by side, which saves the most of their time.
+    ways = [False] * has_update + [True] * has_signal
+    approved = [lab.begin(complete(lab, by_signal)) for by_signal in ways]
+    early = [lab.begin(complete_at_once(lab, by_signal)) for by_signal in ways]
+    rejected = [lab.begin(reject(lab, by_signal)) for by_signal in ways]
+    twice = [lab.begin(answer_twice(lab, by_signal)) for by_signal in ways]
+
+    yield Step("It asks for approval before it does anything else", "Exercise 1, point 1")
+    await lab.wait(lambda: bool(lab.activities_in(unanswered)))
+    first = next(iter(lab.activities_in(unanswered)), "none")
+    if first != REQUEST:
+        raise Wrong(f"The first activity was {first}.", f"The first activity is {REQUEST}.")
+
+    yield Step("Without an answer in time it fails and says so, and nothing is patched", "Exercise 1, points 2 and 5")
+    await no_answer(lab, unanswered)
+
+    yield Step("There is a way to answer it", "Exercise 1, points 3 and 4")
+    if not ways:
+        raise Wrong(
+            f"The class {lab.version.workflow.__name__} has neither an update {UPDATE_NAME} nor a signal {SIGNAL_NAME}."
+            f" Its updates: {', '.join(lab.defined('updates')) or 'none'}."
+            f" Its signals: {', '.join(lab.defined('signals')) or 'none'}.",
+            "At least one of the two is there, under this name: the client looks for it.",
+        )
+
+    yield Step("Approved, it goes on and completes", "Exercise 1, points 3 to 5")
+    for scenario in approved:
+        await scenario
+
+    yield Step("An approval counts even if it comes before `run` has begun", "Exercise 1, hint 'how to wait'")
+    for scenario in early:
+        await scenario
+
+    yield Step("Rejected, it fails and says who rejected it, and nothing is patched", "Exercise 1, point 5")
+    for scenario in rejected:
+        await scenario
+
+    yield Step("Only the first answer counts", "Exercise 1, points 3 and 4")
+    for scenario in twice:
+        await scenario
+
+    if lab.script is not None:
+        yield Step("Your client answers: yes, and with --reject no", "Exercise 1, point 6")
+        await client_answers(lab, ["--clusters", CLUSTER], approved=True)
+        await client_answers(lab, ["--clusters", CLUSTER, "--reject"], approved=False)
+
+
+async def no_answer(lab: Lab, handle: Handle) -> None:
+    """Wait for the end of a workflow that nobody answers. Raises `Wrong` if it does not fail and say why."""
+    expected = (
+        "With approval_timeout_seconds=1, and nobody who answers, it waits for a second and then fails by an "
+        "ApplicationError that says why."
+    )
+    cause = await failed(lab, handle, "although nobody had answered", expected, patience=2.5)
+    if not isinstance(cause, ApplicationError) or cause.message in ("", "Application error"):
+        raise Wrong(f"It failed, but its message {str(cause)!r} says nothing about an approval.", expected)
+    description = await handle.describe()
+    assert description.close_time is not None
+    took = (description.close_time - description.start_time).total_seconds()
+    if took < 0.9:
+        raise Wrong(f"It failed after {took:.1f} s already.", expected)
+
+
+async def complete(lab: Lab, by_signal: bool) -> None:
+    """Approve a workflow that has asked for it. Raises `Wrong` if it does not complete."""
+    handle = await lab.start([CLUSTER])
+    await lab.wait(lambda: REQUEST in lab.activities_in(handle))
+    await answer(handle, by_signal, YES)
+    await completed(lab, handle, "After an approval, it patches the hosts and returns them.")
+
+
+async def complete_at_once(lab: Lab, by_signal: bool) -> None:
+    """Approve a workflow with its start. Raises `Wrong` if it does not complete."""
+    if by_signal:
+        handle = await lab.start([CLUSTER], start_signal=SIGNAL_NAME, start_signal_args=[YES])
+    else:
+        handle = await lab.start_with_update([CLUSTER], YES)
+    await completed(
+        lab,
+        handle,
+        "It can be answered at any time after its start: the attribute for the answer is set in `__init__`, and "
+        "nothing sets it back.",
+    )
+
+
+async def reject(lab: Lab, by_signal: bool) -> None:
+    """Reject a workflow. Raises `Wrong` if it does not fail and name who rejected it."""
+    expected = "After an answer with approved=False by Bob, it fails by an ApplicationError whose message names Bob."
+    handle = await lab.start([CLUSTER])
+    await answer(handle, by_signal, NO)
+    cause = await failed(lab, handle, "although it had been rejected", expected)
+    if NO.approver not in str(cause):
+        raise Wrong(f"It failed, but its message is {str(cause)!r}.", expected)
+
+
+async def answer_twice(lab: Lab, by_signal: bool) -> None:
+    """Approve a workflow and then reject it. Raises `Wrong` if the second answer has an effect."""
+    if by_signal:
+        handle = await lab.start([CLUSTER], start_signal=SIGNAL_NAME, start_signal_args=[YES])
+        await handle.signal(SIGNAL_NAME, NO)
+        await completed(lab, handle, "A first signal of yes counts, and a second one of no changes nothing.")
+    else:
+        lab.hold(GET_HOSTS, "cluster4")
+        handle = await lab.start(["cluster4"])
+        await answer(handle, by_signal, YES)
+        await second_update(handle)
+        lab.release(GET_HOSTS, "cluster4")
+        await completed(lab, handle, "A first answer of yes counts, and a second one of no does not.")
+
+
+async def answer(handle: Handle, by_signal: bool, approval: ApprovalAnswer) -> None:
+    """Answer once. Raises `Wrong` if an update is refused or replies no text."""
+    if by_signal:
+        await handle.signal(SIGNAL_NAME, approval)
+        return
+    try:
+        reply = await handle.execute_update(UPDATE_NAME, approval)
+    except WorkflowUpdateFailedError as error:
+        raise Wrong(f"The update was refused: {error.cause}", "A first answer is taken.") from error
+    if not isinstance(reply, str) or not reply:
+        raise Wrong(f"The update replied {reply!r}.", "It replies with a text, so that the sender knows.")
+
+
+async def second_update(handle: Handle) -> None:
+    """Send a second answer, by update. Raises `Wrong` if it is taken, or refused too late."""
+    expected = "A validator refuses a second answer by an ApplicationError, and so it never gets into the history."
+    try:
+        reply = await handle.execute_update(UPDATE_NAME, NO)
+    except WorkflowUpdateFailedError as error:
+        accepted = [
+            event
+            for event in await history(handle)
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
+        ]
+        if len(accepted) > 1:
+            raise Wrong("The second answer was accepted first, and then refused by the handler.", expected) from error
+        return
+    raise Wrong(f"A second answer was accepted, with the reply {reply!r}.", expected)
+
+
+async def completed(lab: Lab, handle: Handle, expected: str) -> None:
+    """Wait until the workflow completes with all its hosts. Raises `Wrong` if it does anything else."""
+    result = await lab.result(handle, expected)
+    if not any(cluster.patched_hosts for cluster in result.clusters):
+        raise Wrong("It completed, but no host was patched.", expected)
+
+
+async def failed(lab: Lab, handle: Handle, why_not: str, expected: str, patience: float = PATIENCE) -> BaseException:
+    """Return the error with which the workflow failed. Raises `Wrong` if it has patched something, or did not fail."""
+    try:
+        return await lab.failure(handle, expected, patience)
+    finally:
+        if more := [name for name in lab.activities_in(handle) if name != REQUEST]:
+            raise Wrong(f"It went on {why_not}: {more[0]} was begun.", expected)
+
+
+async def client_answers(lab: Lab, flags: list[str], approved: bool) -> None:
+    """Run the client and look at how its workflow ended. Raises `Wrong` if that was not by the client's answer."""
+    word = "approves" if approved else "rejects"
+    expected = f"`python {lab.script and lab.script.name} {' '.join(flags)}` {word}, and says how the workflow ended."
+    async with await ClientScript(lab).start(*flags) as client:
+        await lab.wait(client.ended, patience=2)
+        events = [event.event_type for event in await history(client.workflow)] if client.lines else []
+        answered = {
+            EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
+            EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+        }
+        if not answered & set(events):
+            raise Wrong(f"The client's workflow got no answer. {client.said()}", expected)
+        if client.process.returncode != (0 if approved else 1):
+            raise Wrong(client.said(), expected)

@@ -1,0 +1,167 @@
+"""Survive a crash."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import Any
+
+from temporalio.converter import DataConverter
+from temporalio.testing import ActivityEnvironment
+
+from tests.exercises.lab import UPDATE, Call, Clock, Lab, timed_by
+from tests.exercises.wrong import Step, Wrong, shortened
+from tests.runs import VAULT, history
+from workflow.types import HostPatchInput
+
+CACHE = True
+HOST = HostPatchInput("cluster3_host1", "cluster3", VAULT)
+STEPS = 9
+SECONDS = 9.0
+
+
+@dataclasses.dataclass
+class Heartbeat:
+    """What an attempt reported, and how many seconds of work it had done by then."""
+
+    details: list[Any]
+    slept: float
+
+
+async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at. Raises `Wrong` where one is not done."""
+    yield Step("The update works for nine seconds, and sends a heartbeat after each", "Exercise 3.2, point 1")
+    heartbeats, seconds = await attempt(lab, [])
+    reports_each_second(heartbeats, seconds)
+
+    yield Step("Each heartbeat says which step is done", "Exercise 3.2, point 1")
+    details = [repr(heartbeat.details) for heartbeat in heartbeats]
+    if len(set(details)) < STEPS:
+        raise Wrong(
+            f"The details of the heartbeats were {', '.join(details[:3])} and so on: "
+            f"{len(set(details))} different in {len(details)} heartbeats.",
+            "The next attempt only knows what the last heartbeat said, so that is the number of the step.",
+        )
+
+    yield Step("After a crash the update goes on with the step after the last reported one", "Exercise 3.2, point 2")
+    for heartbeat in heartbeats:
+        await goes_on_after(lab, heartbeat, heartbeats, seconds)
+
+    yield Step("The workflow notices within seconds that nothing is heard of the update", "Exercise 3.2, point 3")
+    lab.clock_of = lambda call: CrashingClock(call)
+    handle = await lab.start(["cluster3"])
+    await lab.approve(handle)
+    await lab.wait(lambda: bool(updates(lab)))
+    timeout = await heartbeat_timeout(lab)
+    if not timedelta() < timeout <= timedelta(seconds=5):
+        raise Wrong(
+            f"The update has a heartbeat_timeout of {timeout.total_seconds():g} s."
+            if timeout
+            else "The update has no heartbeat_timeout: the server waits the 10 seconds of start_to_close_timeout.",
+            "UPDATE_OPTIONS in the workflow has a heartbeat_timeout of 2 seconds.",
+        )
+
+    yield Step("A real attempt that falls silent is replaced, and the next one ends the update", "Exercise 3.2")
+    expected = "When an attempt is silent for longer than the heartbeat timeout, another one completes the update."
+    await lab.wait(lambda: len(updates(lab)) > 1, patience=timeout.total_seconds() + 4)
+    await lab.result(handle, expected)
+    crashed, *others = updates(lab)
+    if not others or not others[0].details:
+        raise Wrong(
+            f"After the crash the update began with the heartbeat details {others and others[0].details}.", expected
+        )
+
+
+class CrashingClock(Clock):
+    """In the first attempt of an update, time stands still after the first step, as if the worker had died."""
+
+    def __init__(self, call: Call) -> None:
+        """Take the attempt."""
+        super().__init__()
+        self._crashes = call.name == UPDATE and call.attempt == 1
+
+    async def sleep(self, seconds: float) -> None:
+        """Stand in for `asyncio.sleep`."""
+        if self._crashes and self.slept >= 1.5:
+            await asyncio.Event().wait()
+        await super().sleep(seconds)
+
+
+async def attempt(lab: Lab, details: list[Any]) -> tuple[list[Heartbeat], float]:
+    """Let the learner's update run for itself. Returns its heartbeats, and how many seconds it worked."""
+    clock = Clock()
+    heartbeats: list[Heartbeat] = []
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
+    environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(list(sent), clock.slept))
+    update = lab.version.activities(1.0).perform_update_activity
+    try:
+        with timed_by(clock):
+            await asyncio.wait_for(environment.run(update, HOST), 2)
+    except asyncio.TimeoutError:
+        raise Wrong("The update did not end.", "It is done after nine steps.") from None
+    except Exception as error:
+        after = f" in an attempt that came after the heartbeat {details}" if details else ""
+        raise Wrong(f"The update raised an exception{after}.", "It does its work.", shortened(error)) from error
+    if clock.blocked:
+        raise Wrong(
+            "The update calls time.sleep, which stops the whole worker: no heartbeat gets out meanwhile.",
+            "An activity that is an `async def` awaits `self._work(1.0)` or `asyncio.sleep(1)`.",
+        )
+    # The next attempt gets them as they come back from the server: JSON, so that a dataclass is a dict.
+    for heartbeat in heartbeats:
+        encoded = await DataConverter.default.encode(heartbeat.details)
+        heartbeat.details = await DataConverter.default.decode(encoded)
+    return heartbeats, clock.slept
+
+
+def reports_each_second(heartbeats: list[Heartbeat], seconds: float) -> None:
+    """Raise `Wrong` if an attempt from the start is silent for more than a step's time."""
+    expected = "It has nine steps of one second each, and after each of them it sends a heartbeat."
+    if not heartbeats:
+        raise Wrong("The update sent no heartbeat.", expected)
+    if not 0.5 <= seconds / SECONDS <= 1.5:
+        raise Wrong(f"The update took {seconds:g} s.", expected)
+    times = [0.0, *(heartbeat.slept for heartbeat in heartbeats), seconds]
+    silence = max(after - before for before, after in zip(times, times[1:], strict=False))
+    if silence > 1.5 * seconds / STEPS:
+        raise Wrong(
+            f"The update took {seconds:g} s, sent {len(heartbeats)} heartbeats, and was once silent for {silence:g} s.",
+            expected,
+        )
+
+
+async def goes_on_after(lab: Lab, heartbeat: Heartbeat, heartbeats: list[Heartbeat], seconds: float) -> None:
+    """Start an attempt after a crash. Raises `Wrong` if it does not do exactly what was not reported as done."""
+    again, worked = await attempt(lab, heartbeat.details)
+    left = seconds - heartbeat.slept
+    if abs(worked - left) < 0.01:
+        return
+    number = heartbeats.index(heartbeat) + 1
+    seen = f"The last heartbeat before the crash was number {number} of {len(heartbeats)}, {heartbeat.details}. "
+    expected = f"After it, {left:g} s of work were left, and the next attempt does those: {left:g} s."
+    one = seconds / STEPS
+    if abs(worked - seconds) < 0.01:
+        seen += f"The next attempt began again with the first step and worked for {worked:g} s."
+        expected += " activity.info().heartbeat_details has what the last heartbeat said."
+    elif abs(worked - left - one) < 0.01:
+        seen += f"The next attempt worked for {worked:g} s: it did the last reported step once more."
+    elif abs(left - worked - one) < 0.01:
+        seen += f"The next attempt worked for {worked:g} s: it left out a step that was never done."
+    else:
+        seen += f"The next attempt worked for {worked:g} s."
+    raise Wrong(seen, expected)
+
+
+def updates(lab: Lab) -> list[Call]:
+    """Return the attempts of the update so far."""
+    return [call for call in lab.calls if call.name == UPDATE]
+
+
+async def heartbeat_timeout(lab: Lab) -> timedelta:
+    """Return the heartbeat timeout that the workflow gave the update, or zero."""
+    for event in await history(lab.client.get_workflow_handle(updates(lab)[0].workflow_id)):
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == UPDATE:
+            return scheduled.heartbeat_timeout.ToTimedelta()
+    return timedelta()

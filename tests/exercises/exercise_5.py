@@ -1,0 +1,143 @@
+"""A child for each cluster and host."""
+
+from collections.abc import AsyncGenerator
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowExecutionStatus
+
+from tests.exercises.exercise_4 import (
+    CLUSTERS,
+    OTHERS,
+    PILOT_COUNT,
+    PILOTS,
+    clusters_side_by_side,
+    complete,
+    hosts_side_by_side,
+    pilots_first,
+    start,
+    under_way,
+)
+from tests.exercises.lab import GET_HOSTS, PRECONDITIONS, UPDATE, Lab
+from tests.exercises.wrong import Step, Wrong
+from tests.runs import Handle, history, tree
+
+CACHE = False
+
+
+async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at. Raises `Wrong` where one is not done."""
+    handle = await start(lab)
+
+    yield Step("Each cluster is a child of the rollout", "Exercise 5, points 1 and 2")
+    await clusters_are_children(lab, handle)
+
+    yield Step("Each host is a child of its cluster", "Exercise 5, points 1 and 2")
+    await hosts_are_children(lab)
+
+    yield Step("Clusters and hosts are still patched side by side, the pilots first", "Exercise 4")
+    await clusters_side_by_side(lab, handle)
+    hosts_side_by_side(lab, PILOTS, "pilots")
+
+    yield Step("Each child has an id of its own, with its name in it", "Exercise 5, point 3")
+    await ids_are_unique(lab, handle)
+
+    yield Step("The other hosts begin when all pilots of their cluster are done", "Exercise 4")
+    await pilots_first(lab)
+    await lab.wait(lambda: under_way(lab) >= OTHERS)
+    hosts_side_by_side(lab, OTHERS, "other hosts")
+
+    yield Step("The rollout waits for its children, and has their results and their progress", "Exercise 5, point 4")
+    lab.release(UPDATE, *OTHERS)
+    await complete(lab, handle)
+    for name, run in (await tree(lab.client, handle)).items():
+        status = (await run.describe()).status
+        if status != WorkflowExecutionStatus.COMPLETED:
+            raise Wrong(
+                f"The rollout is completed, and its child {name} is {status and status.name}.",
+                "A parent ends after its children.",
+            )
+
+
+def workflow_of(lab: Lab, activity: str, subject: str) -> str:
+    """Return the id of the workflow in which this activity was begun for the host or cluster, or nothing."""
+    found = [call.workflow_id for call in lab.calls if (call.name, call.subject) == (activity, subject)]
+    return found[0] if found else ""
+
+
+async def parent_of(lab: Lab, workflow_id: str) -> str | None:
+    """Return the id of the workflow's parent, or None if it has none."""
+    return (await lab.client.get_workflow_handle(workflow_id).describe()).parent_id
+
+
+async def clusters_are_children(lab: Lab, handle: Handle) -> None:
+    """Raise `Wrong` if a cluster's hosts were not looked up in a child of the rollout."""
+    expected = "The rollout starts a child workflow for each cluster, and that looks up the cluster's hosts."
+    for cluster in CLUSTERS:
+        found = workflow_of(lab, GET_HOSTS, cluster)
+        if not found:
+            raise Wrong(f"The hosts of {cluster} were not looked up. {await why_no_child(lab, handle)}", expected)
+        if found == handle.id:
+            raise Wrong(f"The rollout itself looked up the hosts of {cluster}.", expected)
+        if await parent_of(lab, found) != handle.id:
+            raise Wrong(f"{found} is no child of the rollout {handle.id}.", expected)
+
+
+async def hosts_are_children(lab: Lab) -> None:
+    """Raise `Wrong` if a host that is under way is not a child of its cluster."""
+    expected = "The cluster's workflow starts a child workflow for each of its hosts."
+    for host in sorted(PILOTS & lab.begun(PRECONDITIONS)):
+        cluster = workflow_of(lab, GET_HOSTS, host.partition("_")[0])
+        found = workflow_of(lab, PRECONDITIONS, host)
+        if found == cluster:
+            raise Wrong(f"The workflow of the cluster itself patches {host}.", expected)
+        if found == lab.handles[0].id:
+            raise Wrong(f"The rollout itself patches {host}.", expected)
+        if (parent := await parent_of(lab, found)) != cluster:
+            who = "the rollout" if parent == lab.handles[0].id else parent
+            raise Wrong(f"The parent of {host}'s workflow is {who}, not the workflow of its cluster.", expected)
+
+
+async def why_no_child(lab: Lab, handle: Handle) -> str:
+    """Return in a sentence why a child did not start, if the server refused it, else what the workflow waits for."""
+    refused = await refused_children(lab, handle)
+    if refused:
+        return f"The server did not start the child {refused[0]}: a workflow with that id is running already."
+    return await lab.why_it_runs(handle)
+
+
+async def refused_children(lab: Lab, handle: Handle) -> list[str]:
+    """Return the ids under which a workflow of this tree tried to start a child, and one was there already."""
+    return [
+        event.start_child_workflow_execution_failed_event_attributes.workflow_id
+        for run in (await tree(lab.client, handle)).values()
+        for event in await history(run)
+        if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED
+    ]
+
+
+async def ids_are_unique(lab: Lab, handle: Handle) -> None:
+    """Start a second rollout of a cluster beside the first. Raises `Wrong` if their children's ids clash."""
+    expected = (
+        "A child's id is its parent's id, a '/' and the name of the cluster or host: so you find it, and two rollouts "
+        "can run at the same time."
+    )
+    for name in [*CLUSTERS, *PILOTS]:
+        found = workflow_of(lab, PRECONDITIONS if "_host" in name else GET_HOSTS, name)
+        if name not in found:
+            raise Wrong(f"The workflow of {name} has the id {found}.", expected)
+    begun = len(lab.calls)
+    second = await lab.start(CLUSTERS[:1], PILOT_COUNT)
+    await lab.approve(second)
+
+    def beside_it() -> bool:
+        return len([call for call in lab.calls[begun:] if call.name == UPDATE]) == PILOT_COUNT
+
+    together = await lab.wait(beside_it)
+    if refused := await refused_children(lab, second):
+        raise Wrong(
+            f"A second rollout could not start its child {refused[0]}: the first one has a child with the same id.",
+            expected,
+        )
+    if not together:
+        raise Wrong(f"A second rollout beside the first did not get on. {await lab.why_it_runs(second)}", expected)
+    await second.terminate()

@@ -1,0 +1,171 @@
+"""Stop the others."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+
+from temporal_client import ending_of
+from tests.exercises.exercise_5 import workflow_of
+from tests.exercises.lab import ALERT, GET_HOSTS, PRECONDITIONS, UPDATE, Lab, hosts_of, listed
+from tests.exercises.wrong import Step, Wrong
+from tests.runs import Handle
+
+CACHE = False
+BROKEN = "cluster2_host2"
+CLUSTERS = ["cluster2", "cluster3"]
+SIBLINGS = ["cluster2_host1", "cluster2_host3"]
+NOT_BEGUN = "cluster2_host4"
+HEALTHY = hosts_of("cluster3", 4)
+WORDS = {
+    WorkflowExecutionStatus.RUNNING: "still running",
+    WorkflowExecutionStatus.COMPLETED: "Completed",
+    WorkflowExecutionStatus.FAILED: "Failed",
+    WorkflowExecutionStatus.CANCELED: "Canceled",
+    WorkflowExecutionStatus.TERMINATED: "Terminated",
+}
+
+
+async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at. Raises `Wrong` where one is not done."""
+    lab.hosts_per_cluster = 4
+    lab.hold(PRECONDITIONS, BROKEN)
+    lab.hold(UPDATE, *SIBLINGS, NOT_BEGUN, *HEALTHY)
+    handle = await lab.start(CLUSTERS, pilot_count=3)
+    await lab.approve(handle)
+    under_way = {*SIBLINGS, *HEALTHY[:3]}
+    ready = await lab.wait(lambda: lab.begun(UPDATE) >= under_way and BROKEN in lab.begun(PRECONDITIONS))
+
+    yield Step(f"{BROKEN} can't be patched: its preconditions fail, and are not tried again", "Exercise 6, point 1")
+    if not ready:
+        raise Wrong(
+            f"Being updated at the same time were {listed(lab.begun(UPDATE))}. {await lab.why_it_runs(handle)}",
+            "All pilots are under way at the same time, each in a child workflow of its cluster, as in exercise 5.",
+        )
+    lab.release(PRECONDITIONS, BROKEN)
+    await preconditions_fail(lab)
+
+    yield Step("The other hosts of its cluster are cancelled", "Exercise 6, point 2")
+    await siblings_are_cancelled(lab)
+
+    yield Step("Nobody is alerted because of a host that was cancelled", "Exercise 6, point 3")
+    alerts = sorted(call.subject for call in lab.calls if call.name == ALERT)
+    if alerts != [BROKEN]:
+        raise Wrong(f"There were alerts for {', '.join(alerts) or 'no host'}.", f"There is one alert, for {BROKEN}.")
+
+    yield Step("The cluster fails, and no other host of it begins", "Exercise 6, point 4")
+    await cluster_fails(lab)
+
+    yield Step("The other clusters are patched to the end", "Exercise 6, point 5")
+    await asyncio.sleep(0.3)  # If they are being cancelled by mistake, this is when it happens.
+    lab.release(UPDATE, *HEALTHY)
+    await lab.closed(handle, "The rollout ends when all its clusters have ended.")
+    await others_complete(lab)
+
+    yield Step("Then the rollout fails, and names host and reason", "Exercise 6, point 6")
+    await rollout_fails(lab, handle)
+
+
+async def status_of(lab: Lab, workflow_id: str) -> str:
+    """Return a workflow's status as the Web UI calls it."""
+    status = (await lab.client.get_workflow_handle(workflow_id).describe()).status
+    return WORDS.get(status, "none") if status else "none"
+
+
+async def preconditions_fail(lab: Lab) -> None:
+    """Wait for the end of the broken host's check. Raises `Wrong` if it passes, or is tried again."""
+    expected = (
+        f"check_host_preconditions_activity raises an ApplicationError with non_retryable=True for {BROKEN}: more "
+        "attempts would not help."
+    )
+
+    def checks() -> list[bool]:
+        return [c.done or c.error is not None for c in lab.calls if (c.name, c.subject) == (PRECONDITIONS, BROKEN)]
+
+    await lab.wait(lambda: any(checks()))
+    if any(call.done for call in lab.calls if (call.name, call.subject) == (PRECONDITIONS, BROKEN)):
+        raise Wrong(f"The preconditions of {BROKEN} were met.", expected)
+    if await lab.wait(lambda: len(checks()) > 1, patience=0) or await tried_again(lab):
+        raise Wrong(f"The preconditions of {BROKEN} failed, and the check was tried again.", expected)
+
+
+async def tried_again(lab: Lab) -> bool:
+    """Return whether the broken host's check waits for a next attempt."""
+
+    async def is_over() -> bool:
+        description = await lab.client.get_workflow_handle(workflow_of(lab, PRECONDITIONS, BROKEN)).describe()
+        pending = description.raw_description.pending_activities
+        return not any(activity.activity_type.name == PRECONDITIONS for activity in pending)
+
+    return not await lab.until(is_over, timeout=0.7)
+
+
+async def siblings_are_cancelled(lab: Lab) -> None:
+    """Wait for the end of the broken host's siblings. Raises `Wrong` if that is not by a cancellation."""
+    ids = {host: workflow_of(lab, UPDATE, host) for host in SIBLINGS}
+
+    async def ended() -> bool:
+        return all([await status_of(lab, workflow_id) != "still running" for workflow_id in ids.values()])
+
+    await lab.until(ended, timeout=2.2)
+    for host, workflow_id in ids.items():
+        status = await status_of(lab, workflow_id)
+        why = {
+            "still running": "Nobody told it to stop.",
+            "Terminated": "Its cluster ended first, and so the server cut it off.",
+            "Failed": "It took its cancellation for a failure.",
+        }
+        if status != "Canceled":
+            raise Wrong(
+                f"When {BROKEN} had failed, {host} was {status}. {why.get(status, '')}".strip(),
+                f"The cluster cancels {' and '.join(SIBLINGS)}, and waits until they have ended: they are Canceled.",
+            )
+
+
+async def cluster_fails(lab: Lab) -> None:
+    """Wait for the end of the cluster. Raises `Wrong` if it goes on with its other hosts, or does not fail."""
+    expected = f"cluster2 is Failed, and {NOT_BEGUN} stays as it is."
+    workflow_id = workflow_of(lab, GET_HOSTS, "cluster2")
+
+    async def ended() -> bool:
+        return NOT_BEGUN in lab.begun() or await status_of(lab, workflow_id) != "still running"
+
+    await lab.until(ended, timeout=1.5)
+    if NOT_BEGUN in lab.begun():
+        raise Wrong(f"{BROKEN} had failed, and {NOT_BEGUN} was begun.", expected)
+    if (status := await status_of(lab, workflow_id)) != "Failed":
+        raise Wrong(f"cluster2 is {status}.", expected)
+
+
+async def others_complete(lab: Lab) -> None:
+    """Raise `Wrong` if the other cluster, or one of its hosts, did not complete."""
+    begun = [host for host in HEALTHY if host in lab.begun(PRECONDITIONS)]
+    ids = {"cluster3": workflow_of(lab, GET_HOSTS, "cluster3")}
+    ids |= {host: workflow_of(lab, PRECONDITIONS, host) for host in begun}
+    for name, workflow_id in ids.items():
+        status = await status_of(lab, workflow_id)
+        why = " The rollout ended first, and so the server cut it off." if status == "Terminated" else ""
+        if status != "Completed":
+            raise Wrong(
+                f"{name} is {status}.{why}",
+                "cluster3 has nothing to do with the failure in cluster2: it and its hosts are Completed.",
+            )
+    if begun != HEALTHY:
+        raise Wrong(f"Of cluster3 only {listed(begun)} were patched.", "All hosts of the other clusters are.")
+
+
+async def rollout_fails(lab: Lab, handle: Handle) -> None:
+    """Raise `Wrong` if the rollout did not fail, or if its own message does not say which host and why."""
+    errors = [call.error for call in lab.calls if (call.name, call.subject) == (PRECONDITIONS, BROKEN)]
+    reason = getattr(errors[0], "message", str(errors[0]))
+    expected = f"The rollout is Failed, and its message names the host, {BROKEN}, and the reason, {reason!r}."
+    status = await status_of(lab, handle.id)
+    if status != "Failed":
+        raise Wrong(f"The rollout is {status}, although {BROKEN} is not patched.", expected)
+    try:
+        await handle.result()
+    except WorkflowFailureError as error:
+        message = str(error.cause)
+        if BROKEN not in message or reason not in message:
+            inner = f" (Further inside it says: {ending_of(error)}.)" if BROKEN in ending_of(error) else ""
+            raise Wrong(f"The rollout's message is {message!r}.{inner}", expected) from None

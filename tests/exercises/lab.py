@@ -1,0 +1,549 @@
+"""Where a solution is tried out: a worker that is watched, and whose activities can be held."""
+
+import asyncio
+import contextvars
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest import mock
+
+from temporalio import activity, workflow
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    HandleQueryInput,
+    Interceptor,
+    Worker,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from temporal_client import ending_of
+from temporal_worker import activities_of
+from tests.exercises.wrong import (
+    Wrong,
+    explain_core_message,
+    explain_registration_error,
+    explain_workflow_error,
+    shortened,
+)
+from tests.runs import VAULT, YES, Handle, history
+from workflow import Version
+from workflow.types import (
+    ApprovalAnswer,
+    ClusterPatchInput,
+    HostFailure,
+    HostPatchInput,
+    SystemPatchInput,
+    SystemPatchResult,
+)
+
+T = TypeVar("T")
+PATIENCE = 1.5  # Seconds without any news after which nothing more is expected to happen.
+RPC_TIMEOUT = timedelta(seconds=3)
+# Errors of an activity that are no simulated failure but a slip of the pen.
+SLIPS = (NameError, AttributeError, TypeError, ImportError, LookupError, AssertionError)
+
+REQUEST = "request_approval_activity"
+GET_HOSTS = "get_cluster_hosts_activity"
+PRECONDITIONS = "check_host_preconditions_activity"
+UPDATE = "perform_update_activity"
+HEALTH = "check_service_health_activity"
+SUCCESS = "send_success_notification_activity"
+ALERT = "send_failure_alert_activity"
+
+
+class Clock:
+    """What an activity's sleeps cost in a check: no time, whether by `self._work` or by `asyncio.sleep` itself."""
+
+    def __init__(self) -> None:
+        """Begin with nothing slept."""
+        self.slept = 0.0
+        self.blocked = False
+        """Whether the activity called `time.sleep`, which would stop the whole worker."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Stand in for `asyncio.sleep`."""
+        self.slept += seconds
+        await _sleep(0)
+
+    def block(self, seconds: float) -> None:
+        """Stand in for `time.sleep`."""
+        self.slept += seconds
+        self.blocked = True
+
+
+_sleep, _block = asyncio.sleep, time.sleep
+_clock: contextvars.ContextVar[Clock | None] = contextvars.ContextVar("clock", default=None)
+
+
+async def _asyncio_sleep(delay: float, result: Any = None) -> Any:
+    clock = _clock.get()
+    await (_sleep(delay) if clock is None else clock.sleep(delay))
+    return result
+
+
+def _time_sleep(delay: float) -> None:
+    clock = _clock.get()
+    if clock is None:
+        _block(delay)
+    else:
+        clock.block(delay)
+
+
+@contextmanager
+def clocks() -> Iterator[None]:
+    """Within this, an activity sleeps by its own clock if it has one. All other code sleeps as ever."""
+    with mock.patch.object(asyncio, "sleep", _asyncio_sleep), mock.patch.object(time, "sleep", _time_sleep):
+        yield
+
+
+@contextmanager
+def timed_by(clock: Clock) -> Iterator[None]:
+    """Within this, sleeping is a matter of this clock."""
+    token = _clock.set(clock)
+    try:
+        yield
+    finally:
+        _clock.reset(token)
+
+
+@dataclasses.dataclass
+class Call:
+    """One attempt of an activity, as the worker saw it."""
+
+    name: str
+    subject: str
+    """The host or cluster that it is about."""
+    workflow_id: str
+    attempt: int
+    details: Any
+    """The heartbeat details with which the attempt began."""
+    done: bool = False
+    error: BaseException | None = None
+
+
+class Lab:
+    """A running worker of one version on one server, all that its activities do, and gates that hold them."""
+
+    def __init__(self, client: Client, version: Version, script: Path | None) -> None:
+        """Take the version that is tried out, and the client script to try with it, if any."""
+        self.client = client
+        self.version = version
+        self.script = script
+        self.hosts_per_cluster = 1
+        self.calls: list[Call] = []
+        self.handles: list[Handle] = []
+        self.trouble: asyncio.Future[Wrong] = asyncio.get_running_loop().create_future()
+        self.clock_of: Callable[[Call], Clock] = lambda call: Clock()
+        """What makes the clock of an activity's attempt."""
+        self._begun: list[asyncio.Task[Any]] = []
+        self._gates: dict[tuple[str, str], asyncio.Event] = {}
+        self._news = asyncio.Condition()
+        self._loop = asyncio.get_running_loop()
+
+    # Starting, answering, asking.
+
+    def defined(self, kind: str) -> list[str]:
+        """Return the names of the workflow's `signals`, `updates` or `queries`."""
+        definition = getattr(self.version.workflow, "__temporal_workflow_definition")
+        return [name for name in getattr(definition, kind) if name]
+
+    async def start(
+        self, clusters: list[str], pilot_count: int = 1, approval_timeout: int = 60, **options: Any
+    ) -> Handle:
+        """Start a workflow that patches these clusters. Its hosts are made up: `hosts_per_cluster` in each."""
+        handle: Handle = await self.client.start_workflow(
+            self.version.workflow.run,
+            SystemPatchInput(clusters, pilot_count, VAULT, approval_timeout),
+            id=self.new_id(),
+            task_queue=self.version.task_queue,
+            **options,
+        )
+        self.handles.append(handle)
+        return handle
+
+    def new_id(self) -> str:
+        """Return the id of a workflow of this check's own."""
+        return f"check-{self.version.name}-{len(self.handles) + 1}-{time.monotonic_ns() % 10**6}"
+
+    async def start_with_update(self, clusters: list[str], answer: ApprovalAnswer) -> Handle:
+        """Start a workflow together with an update that answers it, so that the answer comes as early as possible."""
+        start = WithStartWorkflowOperation(
+            self.version.workflow.run,
+            SystemPatchInput(clusters, 1, VAULT, 60),
+            id=self.new_id(),
+            task_queue=self.version.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        )
+        await self.client.execute_update_with_start_workflow(
+            "answer_approval", answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
+        )
+        handle: Handle = await start.workflow_handle()
+        self.handles.append(handle)
+        return handle
+
+    async def approve(self, handle: Handle, answer: ApprovalAnswer = YES) -> None:
+        """Answer the approval request, by update or by signal, whichever the workflow takes."""
+        if "answer_approval" in self.defined("updates"):
+            await handle.execute_update("answer_approval", answer, rpc_timeout=RPC_TIMEOUT)
+        elif "answer_approval_signal" in self.defined("signals"):
+            await handle.signal("answer_approval_signal", answer)
+
+    async def completed_steps(self, handle: Handle) -> list[str]:
+        """Return what the query answers. Raises `Wrong` if it is there no longer, fails or returns something else."""
+        if "completed_steps" not in self.defined("queries"):
+            raise Wrong(
+                f"The class {self.version.workflow.__name__} has no query named completed_steps.",
+                "A method `completed_steps` with @workflow.query returns the list of the completed steps.",
+            )
+        try:
+            steps = await handle.query("completed_steps", rpc_timeout=RPC_TIMEOUT)
+        except WorkflowQueryFailedError as error:
+            raise Wrong(
+                f"The query completed_steps failed: {error.message}", "It returns a list of texts at any time."
+            ) from error
+        if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+            raise Wrong(f"The query completed_steps returned {steps!r:.200}.", "It returns a list of texts.")
+        return steps
+
+    async def result(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> SystemPatchResult:
+        """Return the result of a workflow that has to complete. Raises `Wrong` if it fails, or goes on for ever."""
+        await self.closed(handle, expectation, patience)
+        try:
+            result = await handle.result()
+        except WorkflowFailureError as error:
+            raise Wrong(f"The workflow {ending_of(error)}.", expectation) from error
+        except ApplicationError as error:
+            raise Wrong(f"The result has not the type that `run` declares: {error.message}", expectation) from error
+        if not isinstance(result, SystemPatchResult):
+            raise Wrong(f"`run` returned {result!r:.200}.", "It returns a SystemPatchResult, as it did before.")
+        return result
+
+    async def failure(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> BaseException:
+        """Return the error with which a workflow failed that has to fail, and `Wrong` if it does anything else."""
+        await self.closed(handle, expectation, patience)
+        try:
+            result = await handle.result()
+        except WorkflowFailureError as error:
+            if (await handle.describe()).status != WorkflowExecutionStatus.FAILED:
+                raise Wrong(f"The workflow {ending_of(error)}.", expectation) from error
+            return error.cause
+        except ApplicationError:
+            result = "something else than `run` declares"
+        raise Wrong(f"The workflow completed, as if all had gone well. Its result: {result!r:.200}", expectation)
+
+    async def closed(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> None:
+        """Wait for the end of a workflow. Raises `Wrong` if it still runs when nothing has happened for a while."""
+        ending = asyncio.create_task(self._end_of(handle))
+        try:
+            if not await self.wait(ending.done, patience):
+                raise Wrong(await self.why_it_runs(handle), expectation)
+        finally:
+            ending.cancel()
+
+    async def _end_of(self, handle: Handle) -> None:
+        async for _ in handle.fetch_history_events(wait_new_event=True):
+            pass
+        await self.tell()
+
+    async def why_it_runs(self, handle: Handle) -> str:
+        """Return one sentence on what a workflow waits for that does not end."""
+        description = (await handle.describe()).raw_description
+        for pending in description.pending_activities:
+            subject = next((c.subject for c in self.calls if c.name == pending.activity_type.name and not c.done), "")
+            why = f", last failure: {pending.last_failure.message}" if pending.last_failure.message else ""
+            about = f" of {subject}" if subject else ""
+            return f"The workflow still runs: {pending.activity_type.name}{about} is at attempt {pending.attempt}{why}."
+        if description.pending_children:
+            ids = ", ".join(child.workflow_id.rpartition("/")[2] for child in description.pending_children)
+            return f"The workflow still runs: it waits for its child workflows {ids}."
+        timers = [
+            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+            for event in await history(handle)
+            if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+        ]
+        if timers:
+            return f"The workflow still runs, and waits for a timer of {timers[-1].total_seconds():g} s."
+        return (
+            "The workflow still runs, and waits for something that doesn't come: "
+            "no activity and no timer of it is under way."
+        )
+
+    # Watching and holding activities.
+
+    def hold(self, name: str, *subjects: str) -> None:
+        """Hold this activity, for these hosts or clusters, before it does anything."""
+        for subject in subjects:
+            self._gates[name, subject] = asyncio.Event()
+
+    def release(self, name: str, *subjects: str) -> None:
+        """Let held activities go on."""
+        for subject in subjects:
+            self._gates[name, subject].set()
+
+    def begun(self, name: str | None = None) -> set[str]:
+        """Return the hosts or clusters for which an activity (this one, or any) was begun."""
+        return {call.subject for call in self.calls if name in (None, call.name)}
+
+    def done(self, name: str) -> set[str]:
+        """Return the hosts or clusters for which this activity is done."""
+        return {call.subject for call in self.calls if call.name == name and call.done}
+
+    def activities_in(self, *handles: Handle) -> list[str]:
+        """Return the names of the activities of these workflows, in the order in which they were begun."""
+        ids = [handle.id for handle in handles]
+        return [call.name for call in self.calls if call.workflow_id in ids]
+
+    async def wait(self, condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
+        """Wait until the condition holds. Returns whether it does, at the latest `patience` seconds after the last
+        thing that happened in the worker."""
+        async with self._news:
+            while not condition():
+                try:
+                    await asyncio.wait_for(self._news.wait(), patience)
+                except asyncio.TimeoutError:
+                    return condition()
+        return True
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], timeout: float) -> bool:
+        """Ask the server again and again until the condition holds. Returns whether it does after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not await condition():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.03)
+        return True
+
+    def begin(self, scenario: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin something whose end is awaited later, so that several workflows run side by side."""
+        self._begun.append(asyncio.create_task(scenario))
+        return self._begun[-1]
+
+    async def close(self) -> None:
+        """End what was begun and not awaited."""
+        for task in self._begun:
+            task.cancel()
+        await asyncio.gather(*self._begun, return_exceptions=True)
+
+    async def tell(self) -> None:
+        """Let whoever waits look again."""
+        async with self._news:
+            self._news.notify_all()
+
+    async def execute(self, call: Call, run: Callable[[], Awaitable[Any]]) -> Any:
+        """Run one attempt of an activity: note it, hold it at its gate, then let it do its work in no time."""
+        self.calls.append(call)
+        await self.tell()
+        try:
+            gate = self._gates.get((call.name, call.subject))
+            while gate is not None and not gate.is_set():
+                activity.heartbeat()
+                try:
+                    await asyncio.wait_for(gate.wait(), 0.2)
+                except asyncio.TimeoutError:
+                    continue
+            if call.name == GET_HOSTS:
+                return hosts_of(call.subject, self.hosts_per_cluster)
+            with timed_by(self.clock_of(call)):
+                return await run()
+        except BaseException as error:
+            call.error = error
+            raise
+        finally:
+            call.done = call.error is None
+            await asyncio.shield(self.tell())
+
+    # What goes wrong in the worker.
+
+    def report(self, trouble: Wrong) -> None:
+        """End the check with this, whatever it waits for. Can be called from any thread."""
+
+        def set_trouble() -> None:
+            if not self.trouble.done():
+                self.trouble.set_result(trouble)
+
+        self._loop.call_soon_threadsafe(set_trouble)
+
+
+def hosts_of(cluster: str, count: int) -> list[str]:
+    """Return the names of a cluster's first hosts."""
+    return [f"{cluster}_host{number}" for number in range(1, count + 1)]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as they stand in a sentence."""
+    return ", ".join(sorted(names)) or "none"
+
+
+def subject_of(args: Iterable[Any]) -> str:
+    """Return the host or cluster that an activity's arguments are about, or nothing."""
+    for value in args:
+        if isinstance(value, HostPatchInput | HostFailure):
+            return value.hostname
+        if isinstance(value, ClusterPatchInput):
+            return value.name
+    return ""
+
+
+class ClientScript:
+    """A learner's client, as a process of its own."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Take the script that the lab has."""
+        self._lab = lab
+        self.lines: list[str] = []
+        self.workflow: Handle = lab.client.get_workflow_handle(lab.version.workflow_id)
+
+    async def __aenter__(self) -> "ClientScript":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        self._reader.cancel()
+
+    async def start(self, *flags: str) -> "ClientScript":
+        """Start it with these flags."""
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *(str(self._lab.script), self._lab.version.name, *flags),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode(errors="replace").rstrip())
+            await self._lab.tell()
+        await self.process.wait()
+        await self._lab.tell()
+
+    def ended(self) -> bool:
+        """Return whether all is read and the process is over."""
+        return self._reader.done()
+
+    def said(self) -> str:
+        """Return in one sentence what it printed last, and how it ended, if it did."""
+        shown = [line for line in self.lines if line.strip() and not line.startswith(("Web UI:", "  File", "    "))]
+        end = f" It ended with exit code {self.process.returncode}." if self.process.returncode is not None else ""
+        return f"The client's last lines: {' | '.join(shown[-3:]) or 'none'}.{end}"
+
+
+class Watch(Interceptor):
+    """Lets the lab see and hold the activities, and makes sure that queries change nothing."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Watch for this lab."""
+        self._lab = lab
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Return what stands before each activity."""
+        return _WatchedActivity(next, self._lab)
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        """Return what stands before each query."""
+        return _WatchedQuery
+
+
+class _WatchedActivity(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, lab: Lab) -> None:
+        super().__init__(next)
+        self._lab = lab
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        info = activity.info()
+        call = Call(
+            info.activity_type, subject_of(input.args), info.workflow_id or "", info.attempt, info.heartbeat_details
+        )
+        return await self._lab.execute(call, lambda: super(_WatchedActivity, self).execute_activity(input))
+
+
+class _WatchedQuery(WorkflowInboundInterceptor):
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        before = {name: repr(value) for name, value in vars(workflow.instance()).items()}
+        answer = await super().handle_query(input)
+        for name, value in vars(workflow.instance()).items():
+            if before.get(name) != repr(value):
+                raise ApplicationError(f"it changed self.{name}", type="QueryChangedState")
+        return answer
+
+
+class _Trouble(logging.Handler):
+    """Reports to the lab what the SDK logs of exceptions in a learner's code."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(logging.WARNING)
+        self._lab = lab
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            if trouble := explain_core_message(record.getMessage()):
+                self._lab.report(trouble)
+        elif record.name.startswith("temporalio.activity"):
+            if isinstance(error, SLIPS):
+                self._lab.report(
+                    Wrong(
+                        "Your activity raised an exception that looks like a slip.",
+                        "The activity does its work without it.",
+                        shortened(error),
+                    )
+                )
+        else:
+            self._lab.report(explain_workflow_error(error))
+
+
+@asynccontextmanager
+async def open_lab(client: Client, version: Version, script: Path | None, cache: bool) -> AsyncIterator[Lab]:
+    """Run a worker of the version. Without a cache it runs each workflow again from the start at every task.
+
+    Raises `Wrong` if the worker can't be made of the learner's classes.
+    """
+    lab = Lab(client, version, script)
+    log = logging.getLogger("temporalio")
+    handler = _Trouble(lab)
+    log.addHandler(handler)
+    try:
+        with clocks():
+            try:
+                watched = Worker(
+                    client,
+                    task_queue=version.task_queue,
+                    workflows=version.workflows,
+                    activities=activities_of(version.activities(1.0)),
+                    interceptors=[Watch(lab)],
+                    max_cached_workflows=100 if cache else 0,
+                )
+            except (RuntimeError, ValueError, TypeError) as error:
+                raise explain_registration_error(error) from error
+            running = asyncio.create_task(watched.run())
+            try:
+                yield lab
+            finally:
+                await lab.close()
+                # A workflow that never lets go of its thread would keep the worker from stopping.
+                await asyncio.wait([running, asyncio.create_task(watched.shutdown())], timeout=1)
+    finally:
+        log.removeHandler(handler)

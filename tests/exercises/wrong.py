@@ -1,0 +1,118 @@
+"""What a check says: the steps of a task, and what is wrong with a solution, in plain words."""
+
+import dataclasses
+import re
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+
+PROJECT = Path(__file__).parent.parent.parent
+WORKFLOWS_FAIL_BY = (
+    "Workflow code fails by an ApplicationError. Any other exception counts as a bug: Temporal tries that piece of the "
+    "workflow again and again, until a worker with mended code is there."
+)
+DETERMINISTIC = (
+    "Workflow code takes the same path each time it is run again: no random, no clock, no set whose order differs, "
+    "and asyncio.gather instead of asyncio.wait."
+)
+
+
+@dataclasses.dataclass
+class Step:
+    """A step of the task: what a solution does, and where the README says so."""
+
+    title: str
+    where: str
+
+
+class Wrong(Exception):
+    """A step that is not done: what was seen, what was expected, and the learner's own lines if there was an error."""
+
+    def __init__(self, seen: str, expected: str, lines: str = "") -> None:
+        """Take whole sentences in plain words."""
+        super().__init__("\n".join(filter(None, [seen, expected, lines])))
+        self.seen = seen
+        self.expected = expected
+        self.lines = lines
+
+
+def is_learners(file: str) -> bool:
+    """Return whether code in this file is what a learner works on."""
+    path = Path(file)
+    return (path.parent == PROJECT / "workflow" and path.name not in ("types.py", "__init__.py")) or (
+        path.parent == PROJECT and path.name.startswith("temporal_client")
+    )
+
+
+def shortened(error: BaseException) -> str:
+    """Return an error as Python prints it, but of its traceback only the lines in a learner's files."""
+    lines = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        if is_learners(frame.filename):
+            lines += [f"{_relative(frame.filename)}, line {frame.lineno}, in {frame.name}", f"    {frame.line}"]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines += [f"{_relative(error.filename)}, line {error.lineno}", f"    {(error.text or '').strip()}"]
+    return "\n".join([*lines, f"{type(error).__name__}: {str(error).partition(' (')[0] or 'no message'}"])
+
+
+def where_it_is(frame: FrameType | None) -> str:
+    """Return the innermost of a learner's lines that a thread is at, or nothing."""
+    while frame is not None and not is_learners(frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{_relative(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name}" if frame else ""
+
+
+def _relative(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else file
+
+
+def explain_workflow_error(error: BaseException) -> Wrong:
+    """Return what an error says that left workflow code and so failed its task."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, RestrictedWorkflowAccessError):
+        cause = cause.__cause__
+    if cause is not None:
+        what = re.sub(r"\.__call__$", "", cause.qualified_name)
+        return Wrong(
+            f"Your workflow uses {what}, which the sandbox does not allow.",
+            "Workflow code must do the same each time it is run, so it does not look outside. The time is "
+            "workflow.now(), chance is workflow.random(), and everything else belongs into an activity.",
+            shortened(error),
+        )
+    if "TMPRL1101" in str(error):
+        return Wrong(
+            "Your workflow ran for 2 seconds without once waiting for anything: a loop that never ends, or a call "
+            "that blocks.",
+            "Between two awaits, workflow code takes no time. To wait for something, it awaits "
+            "workflow.wait_condition(...) or asyncio.sleep(...).",
+            shortened(error),
+        )
+    if "is not registered on this worker" in str(error):
+        return Wrong(f"{error}", "All workflow classes are in the workflow's file, each with @workflow.defn.")
+    return Wrong("Your workflow raised an exception that is no ApplicationError.", WORKFLOWS_FAIL_BY, shortened(error))
+
+
+def explain_registration_error(error: BaseException) -> Wrong:
+    """Return what an error says that kept a worker from being made of a learner's classes."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, RestrictedWorkflowAccessError):
+        return explain_workflow_error(cause)
+    return Wrong(
+        f"No worker can be made of your workflow and activities: {error}",
+        "Each workflow class has @workflow.defn and a method with @workflow.run, each activity is an `async def` with "
+        "@activity.defn.",
+        shortened(cause) if cause is not error else "",
+    )
+
+
+def explain_core_message(message: str) -> Wrong | None:
+    """Return what a message of the SDK's core says, if it is about the workflow's code."""
+    if "TMPRL1100" not in message:
+        return None
+    reason = message.partition("Nondeterminism error: ")[2] or message
+    return Wrong(f"Your workflow took another path when it was run again: {reason}", DETERMINISTIC)
