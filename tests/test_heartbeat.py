@@ -8,11 +8,11 @@ import signal
 from typing import Any
 
 import pytest
-from tests.conftest import PROJECT
-from tests.runs import VAULT, Handle, approve, attempts, history, patch_input, start
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
+from tests.conftest import PROJECT
+from tests.runs import VAULT, Handle, approve, attempts, history, patch_input, start
 from workflow import find_version
 from workflow.activities import SystemPatchActivities_V4
 from workflow.types import HostPatchInput

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.runs import approve, history, patch_input, start, worker
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from tests.runs import approve, history, patch_input, start, worker
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 
 GOOD = json.loads(json.dumps(patch_input(), default=vars))

@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
 from workflow import find_version
 from workflow.types import HostPatchInput
 

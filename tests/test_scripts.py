@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import PROJECT
 from temporalio.client import Client, WorkflowExecutionStatus
 
 import temporal_connection
 from temporal_connection import UserError, connect, connect_config, shorten_core_message, web_ui_link
+from tests.conftest import PROJECT
 from workflow import VersionError, find_version
 
 NOBODY = "localhost:1"  # No server ever listens there.

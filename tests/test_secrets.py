@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from tests.runs import approve, history, patch_input, scheduled, start, tree, worker
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from tests.runs import approve, history, patch_input, scheduled, start, tree, worker
 from workflow.activities import SimulatedVault
 
 

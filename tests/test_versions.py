@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pytest
-from tests.runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from tests.runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
 from workflow import find_version
 from workflow.types import ClusterPatchResult, HostFailure, HostPatchInput, SystemPatchInput, SystemPatchResult
 

@@ -43,17 +43,24 @@ class Version:
 
 
 def known_versions() -> list[str]:
-    """Return the names of all versions that have a file."""
+    """Return the names of all versions that have a file, a learner's own last."""
     files = Path(__file__).parent.glob(_FILE.format("*"))
-    return sorted(file.stem.removeprefix("system_patch_workflow_") for file in files)
+    names = [file.stem.removeprefix("system_patch_workflow_") for file in files]
+    return sorted(names, key=lambda name: (not re.fullmatch(r"v\d+", name), name))
+
+
+def version_name(name: str) -> str:
+    """Return the version that `name` names, in its short form: `v3`. Raises `VersionError` if it has no file."""
+    short = re.sub(r"^systempatchworkflow_", "", name.strip().lower())
+    if short not in known_versions():
+        hint = " Make your own copy first: python workshop.py start 1" if short == "mine" else ""
+        raise VersionError(f"There is no version {name!r:.60}. Known versions: {', '.join(known_versions())}.{hint}")
+    return short
 
 
 def find_version(name: str) -> Version:
     """Return the version that `name` names. Raises `VersionError` if there is none, or if its file is broken."""
-    short = re.sub(r"^systempatchworkflow_", "", name.strip().lower())
-    if short not in known_versions():
-        hint = " The first command of each exercise in README.md makes your own copy." if short == "mine" else ""
-        raise VersionError(f"There is no version {name!r:.60}. Known versions: {', '.join(known_versions())}.{hint}")
+    short = version_name(name)
     file = _FILE.format(short)
     try:
         module = importlib.import_module(f"workflow.{Path(file).stem}")

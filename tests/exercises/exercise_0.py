@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from tests.exercises.lab import HEALTH, ClientScript, Lab, hosts_of
 from tests.exercises.wrong import Step, Wrong
 
-CACHE = True
 CLUSTER = "cluster1"
 
 

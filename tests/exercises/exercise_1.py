@@ -11,7 +11,6 @@ from tests.exercises.wrong import Step, Wrong
 from tests.runs import NO, YES, Handle, history
 from workflow.types import ApprovalAnswer
 
-CACHE = False
 CLUSTER = "cluster3"
 UPDATE_NAME, SIGNAL_NAME = "answer_approval", "answer_approval_signal"
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from tests.exercises.lab import HEALTH, PRECONDITIONS, REQUEST, UPDATE, ClientScript, Lab, hosts_of
 from tests.exercises.wrong import Step, Wrong
 
-CACHE = True  # So that the workflow's object lives on, and a change by a query can be seen.
 CLUSTER = "cluster3"
 FIRST, SECOND = hosts_of(CLUSTER, 2)
 

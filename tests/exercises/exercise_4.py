@@ -6,11 +6,12 @@ from tests.exercises.lab import SUCCESS, UPDATE, Lab, hosts_of, listed
 from tests.exercises.wrong import Step, Wrong
 from tests.runs import Handle
 
-CACHE = False
 CLUSTERS = ["cluster3", "cluster4"]
 PILOT_COUNT = 2
 PILOTS = {host for cluster in CLUSTERS for host in hosts_of(cluster, 4)[:PILOT_COUNT]}
 OTHERS = {host for cluster in CLUSTERS for host in hosts_of(cluster, 4)[PILOT_COUNT:]}
+
+AFTER = "Hosts that are no pilots begin when all pilots of their cluster are patched."
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
@@ -72,19 +73,22 @@ def hosts_side_by_side(lab: Lab, hosts: set[str], name: str) -> None:
         )
 
 
+def others_are_waiting(lab: Lab) -> None:
+    """Raise `Wrong` if a host that is no pilot was begun."""
+    if early := OTHERS & lab.begun():
+        raise Wrong(f"While the pilots were being updated, {listed(early)} was begun.", AFTER)
+
+
 async def pilots_first(lab: Lab) -> None:
     """Let all pilots but one end. Raises `Wrong` if another host of that one's cluster begins."""
     cluster = CLUSTERS[0]
     others = set(hosts_of(cluster, 4)[PILOT_COUNT:])
     last = hosts_of(cluster, 4)[PILOT_COUNT - 1]
-    expected = "Hosts that are no pilots begin when all pilots of their cluster are patched."
-    hosts = lab.begun(UPDATE) | {call.subject for call in lab.calls if "_host" in call.subject}
-    if early := hosts & OTHERS:
-        raise Wrong(f"While the pilots were being updated, {listed(early)} was begun.", expected)
+    others_are_waiting(lab)
     lab.release(UPDATE, *PILOTS - {last})
     await lab.wait(lambda: lab.done(SUCCESS) >= PILOTS - {last})
     if await lab.wait(lambda: bool(others & lab.begun()), patience=0.4):
-        raise Wrong(f"The pilot {last} was not patched yet, and {listed(others & lab.begun())} was begun.", expected)
+        raise Wrong(f"The pilot {last} was not patched yet, and {listed(others & lab.begun())} was begun.", AFTER)
     lab.release(UPDATE, last)
 
 

@@ -11,7 +11,6 @@ from tests.exercises.lab import ALERT, GET_HOSTS, PRECONDITIONS, UPDATE, Lab, ho
 from tests.exercises.wrong import Step, Wrong
 from tests.runs import Handle
 
-CACHE = False
 BROKEN = "cluster2_host2"
 CLUSTERS = ["cluster2", "cluster3"]
 SIBLINGS = ["cluster2_host1", "cluster2_host3"]

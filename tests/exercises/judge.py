@@ -45,7 +45,7 @@ async def judge(
     name: str,
     client: Client,
     script: Path | None = None,
-    time_limit: float = 10,
+    time_limit: float = 30,
     in_own_process: bool = False,
     tell: Callable[[Step], None] = lambda step: None,
 ) -> Verdict:
@@ -67,7 +67,7 @@ async def judge(
         exercise = importlib.import_module(f"tests.exercises.exercise_{number}")
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            async with open_lab(client, load(name), script, cache=exercise.CACHE) as lab:
+            async with open_lab(client, load(name), script) as lab:
                 steps: AsyncGenerator[Step, None] = exercise.steps(lab)
                 async with contextlib.aclosing(steps):
                     while (next_step := await unless_trouble(lab, anext(steps, None))) is not None:
@@ -85,7 +85,7 @@ async def judge(
         verdict.failed, verdict.wrong = step, wrong
     except asyncio.TimeoutError:
         verdict.failed = step
-        verdict.wrong = Wrong(f"This step was not done after {time_limit:g} seconds.", "It takes a moment.")
+        verdict.wrong = Wrong(f"After {time_limit:g} seconds this step was not done.", "It takes a moment.")
     return verdict
 
 

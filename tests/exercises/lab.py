@@ -37,6 +37,7 @@ from temporalio.worker import (
 from temporal_client import ending_of
 from temporal_worker import activities_of
 from tests.exercises.wrong import (
+    BLOCKS,
     Wrong,
     explain_core_message,
     explain_registration_error,
@@ -361,8 +362,12 @@ class Lab:
                     continue
             if call.name == GET_HOSTS:
                 return hosts_of(call.subject, self.hosts_per_cluster)
-            with timed_by(self.clock_of(call)):
-                return await run()
+            clock = self.clock_of(call)
+            with timed_by(clock):
+                result = await run()
+            if clock.blocked:
+                self.report(BLOCKS)
+            return result
         except BaseException as error:
             call.error = error
             raise
@@ -516,8 +521,8 @@ class _Trouble(logging.Handler):
 
 
 @asynccontextmanager
-async def open_lab(client: Client, version: Version, script: Path | None, cache: bool) -> AsyncIterator[Lab]:
-    """Run a worker of the version. Without a cache it runs each workflow again from the start at every task.
+async def open_lab(client: Client, version: Version, script: Path | None) -> AsyncIterator[Lab]:
+    """Run a worker of the version, and watch it.
 
     Raises `Wrong` if the worker can't be made of the learner's classes.
     """
@@ -534,7 +539,6 @@ async def open_lab(client: Client, version: Version, script: Path | None, cache:
                     workflows=version.workflows,
                     activities=activities_of(version.activities(1.0)),
                     interceptors=[Watch(lab)],
-                    max_cached_workflows=100 if cache else 0,
                 )
             except (RuntimeError, ValueError, TypeError) as error:
                 raise explain_registration_error(error) from error

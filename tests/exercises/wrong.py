@@ -38,6 +38,12 @@ class Wrong(Exception):
         self.lines = lines
 
 
+BLOCKS = Wrong(
+    "An activity calls time.sleep, which stops the whole worker: nothing else gets a turn, no heartbeat gets out.",
+    "An activity that is an `async def` awaits `self._work(1.0)` or `asyncio.sleep(1)`.",
+)
+
+
 def is_learners(file: str) -> bool:
     """Return whether code in this file is what a learner works on."""
     path = Path(file)
