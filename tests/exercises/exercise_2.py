@@ -82,7 +82,7 @@ async def reached(lab: Lab, activity: str, host: str) -> None:
     """Wait until this activity is begun for the host. Raises `Wrong` if it is never."""
     if not await lab.wait(lambda: host in lab.begun(activity)):
         raise Wrong(
-            f"{activity} of {host} was never begun. {await lab.why_it_runs(lab.handles[0])}",
+            f"{activity} of {host} was never begun. {await lab.what_it_does(lab.handles[0])}",
             "Approved, the workflow patches its hosts as it did before.",
         )
 

@@ -56,7 +56,7 @@ async def clusters_side_by_side(lab: Lab, handle: Handle) -> None:
     clusters = {host.partition("_")[0] for host in under_way(lab)}
     if clusters != set(CLUSTERS):
         if not clusters:
-            raise Wrong(f"No update was begun. {await lab.why_it_runs(handle)}", "Approved, it patches the hosts.")
+            raise Wrong(f"No update was begun. {await lab.what_it_does(handle)}", "Approved, it patches the hosts.")
         others = listed(set(CLUSTERS) - clusters)
         raise Wrong(
             f"While {listed(under_way(lab))} was being updated, no update was begun in {others}.",

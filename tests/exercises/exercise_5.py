@@ -68,7 +68,7 @@ async def clusters_are_children(lab: Lab, handle: Handle) -> None:
     for cluster in CLUSTERS:
         found = workflow_of(lab, GET_HOSTS, cluster)
         if not found:
-            raise Wrong(f"The hosts of {cluster} were not looked up. {await why_no_child(lab, handle)}", expected)
+            raise Wrong(f"The hosts of {cluster} were not looked up. {await lab.what_it_does(handle)}", expected)
         if found == handle.id:
             raise Wrong(f"The rollout itself looked up the hosts of {cluster}.", expected)
         if await parent_of(lab, found) != handle.id:
@@ -77,7 +77,13 @@ async def clusters_are_children(lab: Lab, handle: Handle) -> None:
 
 async def hosts_are_children(lab: Lab) -> None:
     """Raise `Wrong` if a host that is under way is not a child of its cluster."""
-    expected = "The cluster's workflow starts a child workflow for each of its hosts."
+    expected = "The cluster's workflow starts a child workflow for each of its hosts, and waits for it."
+    for cluster in CLUSTERS:
+        child = lab.client.get_workflow_handle(workflow_of(lab, GET_HOSTS, cluster))
+        if refused := await refused_children(lab, child):
+            raise Wrong(f"The child {refused[0]} did not start: one with that id was running already.", expected)
+        if (await child.describe()).status != WorkflowExecutionStatus.RUNNING:
+            raise Wrong(f"{cluster} did not wait for its hosts. {await lab.what_it_does(child)}", expected)
     for host in sorted(PILOTS & lab.begun(PRECONDITIONS)):
         cluster = workflow_of(lab, GET_HOSTS, host.partition("_")[0])
         found = workflow_of(lab, PRECONDITIONS, host)
@@ -88,14 +94,6 @@ async def hosts_are_children(lab: Lab) -> None:
         if (parent := await parent_of(lab, found)) != cluster:
             who = "the rollout" if parent == lab.handles[0].id else parent
             raise Wrong(f"The parent of {host}'s workflow is {who}, not the workflow of its cluster.", expected)
-
-
-async def why_no_child(lab: Lab, handle: Handle) -> str:
-    """Return in a sentence why a child did not start, if the server refused it, else what the workflow waits for."""
-    refused = await refused_children(lab, handle)
-    if refused:
-        return f"The server did not start the child {refused[0]}: a workflow with that id is running already."
-    return await lab.why_it_runs(handle)
 
 
 async def refused_children(lab: Lab, handle: Handle) -> list[str]:
@@ -132,5 +130,5 @@ async def ids_are_unique(lab: Lab, handle: Handle) -> None:
             expected,
         )
     if not together:
-        raise Wrong(f"A second rollout beside the first did not get on. {await lab.why_it_runs(second)}", expected)
+        raise Wrong(f"A second rollout beside the first did not get on. {await lab.what_it_does(second)}", expected)
     await second.terminate()

@@ -38,7 +38,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     yield Step(f"{BROKEN} can't be patched: its preconditions fail, and are not tried again", "Exercise 6, point 1")
     if not ready:
         raise Wrong(
-            f"Being updated at the same time were {listed(lab.begun(UPDATE))}. {await lab.why_it_runs(handle)}",
+            f"Being updated at the same time were {listed(lab.begun(UPDATE))}. {await lab.what_it_does(handle)}",
             "All pilots are under way at the same time, each in a child workflow of its cluster, as in exercise 5.",
         )
     lab.release(PRECONDITIONS, BROKEN)

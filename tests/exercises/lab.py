@@ -255,7 +255,7 @@ class Lab:
         ending = asyncio.create_task(self._end_of(handle))
         try:
             if not await self.wait(ending.done, patience):
-                raise Wrong(await self.why_it_runs(handle), expectation)
+                raise Wrong(await self.what_it_does(handle), expectation)
         finally:
             ending.cancel()
 
@@ -264,9 +264,16 @@ class Lab:
             pass
         await self.tell()
 
-    async def why_it_runs(self, handle: Handle) -> str:
-        """Return one sentence on what a workflow waits for that does not end."""
-        description = (await handle.describe()).raw_description
+    async def what_it_does(self, handle: Handle) -> str:
+        """Return one sentence on how a workflow has ended, or on what it waits for."""
+        described = await handle.describe()
+        if described.status != WorkflowExecutionStatus.RUNNING:
+            try:
+                await handle.result()
+            except (WorkflowFailureError, ApplicationError) as error:
+                return f"The workflow {ending_of(error) if isinstance(error, WorkflowFailureError) else error}."
+            return "The workflow is completed already."
+        description = described.raw_description
         for pending in description.pending_activities:
             subject = next((c.subject for c in self.calls if c.name == pending.activity_type.name and not c.done), "")
             why = f", last failure: {pending.last_failure.message}" if pending.last_failure.message else ""
@@ -516,7 +523,7 @@ class _Trouble(logging.Handler):
                         shortened(error),
                     )
                 )
-        else:
+        elif record.getMessage().startswith("Failed"):  # An activation, and with it the workflow's task.
             self._lab.report(explain_workflow_error(error))
 
 
