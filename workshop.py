@@ -13,6 +13,7 @@ import asyncio
 import difflib
 import importlib
 import inspect
+import itertools
 import re
 import shutil
 import sys
@@ -20,7 +21,6 @@ import time
 import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -36,7 +36,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f"The package {missing.name} is not installed in this Python. {remedy}")
 from temporalio.service import RPCError
 
-from temporal_server import find_temporal_cli, installed_cli, port_is_taken
+from temporal_server import find_temporal_cli, installed_cli
 from temporal_worker import RUN_FOLDER, running_worker
 from tests.exercises.check import check, colored
 from tests.exercises.judge import TITLES
@@ -78,7 +78,10 @@ def start(number: int, force: bool) -> int:
             f"To move them to the folder {OLD.name}/ and begin anew: python workshop.py start {number} --force"
         )
     if existing:
-        aside = OLD / f"{datetime.now():%Y-%m-%d_%H%M%S_%f}"
+        folders = (
+            OLD / f"{for_exercise().replace(' ', '_').removeprefix('for_')}_{copy}" for copy in itertools.count(1)
+        )
+        aside = next(folder for folder in folders if not folder.exists())
         aside.mkdir(parents=True)
         for file in existing:
             file.rename(aside / file.name)
@@ -268,19 +271,17 @@ async def findings() -> AsyncIterator[tuple[str, str]]:
 
 async def server_findings() -> AsyncIterator[tuple[str, str]]:
     """Yield what there is to say about the server, its Web UI, and their ports."""
-    address = connect_config()["target_host"]
-    host, _, port = address.rpartition(":")
-    another = "python temporal_server.py --port 7300, then export TEMPORAL_ADDRESS=localhost:7300 in each terminal"
     try:
-        client = await connect()
+        address = connect_config()["target_host"]
+        client = await asyncio.wait_for(connect(), 3)
         await client.count_workflows()  # The namespace exists.
         yield "ok", f"Server: {address} answers, namespace {client.namespace}"
     except UserError as error:
-        taken = host in ("localhost", "127.0.0.1") and port_is_taken(int(port))
-        yield (
-            "TO DO",
-            f"Server: another program has taken port {port}. Use another: {another}" if taken else f"Server: {error}",
-        )
+        yield "TO DO", f"Server: {error}"
+        return
+    except asyncio.TimeoutError:
+        remedy = "python temporal_server.py --port 7300, and in each terminal: export TEMPORAL_ADDRESS=localhost:7300"
+        yield "TO DO", f"Server: {address} belongs to another program, or hangs. Use another port: {remedy}"
         return
     except RPCError as error:
         yield "TO DO", f"Server: {address} answers with an error: {error.message}"

@@ -1,6 +1,8 @@
 """One real development server for the whole session, and what all tests need around it."""
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -86,3 +88,18 @@ def run() -> Iterator[Any]:
         if script.process.poll() is None:
             script.process.kill()
         script.process.communicate()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> str:
+    """A copy of the project without anybody's own files, so that what a test leaves does not land among these."""
+    ignored = shutil.ignore_patterns(".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs")
+    shutil.copytree(PROJECT, tmp_path / "workshop", ignore=ignored)
+    return str(tmp_path / "workshop")
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

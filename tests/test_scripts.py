@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shutil
 import signal
 import socket
 import sqlite3
@@ -14,16 +13,10 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 import temporal_connection
 from temporal_connection import UserError, connect, connect_config, shorten_core_message, web_ui_link
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, free_port
 from workflow import VersionError, find_version
 
 NOBODY = "localhost:1"  # No server ever listens there.
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
@@ -302,14 +295,6 @@ def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
 def test_a_server_without_its_program_says_how_to_get_it(run: Any) -> None:
     code, output = run("python", "temporal_server.py", "--port", str(free_port()), TEMPORAL_CLI="/no/such/cli").end()
     assert (code, output) == (2, "TEMPORAL_CLI names /no/such/cli, but there is no such program.")
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> str:
-    """A copy of the project's scripts, so that what the demo keeps does not land among the learner's own runs."""
-    ignored = shutil.ignore_patterns(".*", "temporal.db*", "*.egg-info", "__pycache__", "tests")
-    shutil.copytree(PROJECT, tmp_path / "workshop", ignore=ignored)
-    return str(tmp_path / "workshop")
 
 
 def test_the_demo_patches_all_hosts_on_a_server_of_its_own_and_leaves_nothing_running(

@@ -1,6 +1,7 @@
 """`python workshop.py check N`: a server of its own, one judgement, and a report that a learner can act on."""
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -58,6 +59,7 @@ async def check(number: int, name: str, script: Path) -> int:
     report = Report()
     files = f"workflow/system_patch_workflow_{name}.py" + (f", {script.name}" if number < 3 else "")
     print(f"Exercise {number}: {TITLES[number]}. Checking {files}", flush=True)
+    logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.
     with Watchdog(report) as watchdog:
         async with own_server() as client:
             verdict = await judge(

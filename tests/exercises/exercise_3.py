@@ -51,7 +51,8 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     lab.clock_of = lambda call: CrashingClock(call)
     handle = await lab.start(["cluster3"])
     await lab.approve(handle)
-    await lab.wait(lambda: bool(updates(lab)))
+    if not await lab.wait(lambda: bool(updates(lab))):
+        raise Wrong(f"No update was begun. {await lab.what_it_does(handle)}", "Approved, it patches the hosts.")
     timeout = await heartbeat_timeout(lab)
     if not timedelta() < timeout <= timedelta(seconds=5):
         raise Wrong(

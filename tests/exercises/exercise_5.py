@@ -82,8 +82,6 @@ async def hosts_are_children(lab: Lab) -> None:
         child = lab.client.get_workflow_handle(workflow_of(lab, GET_HOSTS, cluster))
         if refused := await refused_children(lab, child):
             raise Wrong(f"The child {refused[0]} did not start: one with that id was running already.", expected)
-        if (await child.describe()).status != WorkflowExecutionStatus.RUNNING:
-            raise Wrong(f"{cluster} did not wait for its hosts. {await lab.what_it_does(child)}", expected)
     for host in sorted(PILOTS & lab.begun(PRECONDITIONS)):
         cluster = workflow_of(lab, GET_HOSTS, host.partition("_")[0])
         found = workflow_of(lab, PRECONDITIONS, host)
@@ -94,6 +92,10 @@ async def hosts_are_children(lab: Lab) -> None:
         if (parent := await parent_of(lab, found)) != cluster:
             who = "the rollout" if parent == lab.handles[0].id else parent
             raise Wrong(f"The parent of {host}'s workflow is {who}, not the workflow of its cluster.", expected)
+    for cluster in CLUSTERS:
+        child = lab.client.get_workflow_handle(workflow_of(lab, GET_HOSTS, cluster))
+        if (await child.describe()).status != WorkflowExecutionStatus.RUNNING:
+            raise Wrong(f"{cluster} did not wait for its hosts. {await lab.what_it_does(child)}", expected)
 
 
 async def refused_children(lab: Lab, handle: Handle) -> list[str]:

@@ -35,7 +35,10 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     under_way = {*SIBLINGS, *HEALTHY[:3]}
     ready = await lab.wait(lambda: lab.begun(UPDATE) >= under_way and BROKEN in lab.begun(PRECONDITIONS))
 
-    yield Step(f"{BROKEN} can't be patched: its preconditions fail, and are not tried again", "Exercise 6, point 1")
+    yield Step(
+        f"{BROKEN} can't be patched: its preconditions fail, and are not tried again",
+        "Exercise 6, First let a host fail",
+    )
     if not ready:
         raise Wrong(
             f"Being updated at the same time were {listed(lab.begun(UPDATE))}. {await lab.what_it_does(handle)}",
@@ -44,24 +47,24 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     lab.release(PRECONDITIONS, BROKEN)
     await preconditions_fail(lab)
 
-    yield Step("The other hosts of its cluster are cancelled", "Exercise 6, point 2")
+    yield Step("The other hosts of its cluster are cancelled", "Exercise 6, point 1")
     await siblings_are_cancelled(lab)
 
-    yield Step("Nobody is alerted because of a host that was cancelled", "Exercise 6, point 3")
+    yield Step("Nobody is alerted because of a host that was cancelled", "Exercise 6, point 1")
     alerts = sorted(call.subject for call in lab.calls if call.name == ALERT)
     if alerts != [BROKEN]:
         raise Wrong(f"There were alerts for {', '.join(alerts) or 'no host'}.", f"There is one alert, for {BROKEN}.")
 
-    yield Step("The cluster fails, and no other host of it begins", "Exercise 6, point 4")
+    yield Step("The cluster fails, and no other host of it begins", "Exercise 6, point 2")
     await cluster_fails(lab)
 
-    yield Step("The other clusters are patched to the end", "Exercise 6, point 5")
+    yield Step("The other clusters are patched to the end", "Exercise 6, point 3")
     await asyncio.sleep(0.3)  # If they are being cancelled by mistake, this is when it happens.
     lab.release(UPDATE, *HEALTHY)
     await lab.closed(handle, "The rollout ends when all its clusters have ended.")
     await others_complete(lab)
 
-    yield Step("Then the rollout fails, and names host and reason", "Exercise 6, point 6")
+    yield Step("Then the rollout fails, and names host and reason", "Exercise 6, point 4")
     await rollout_fails(lab, handle)
 
 

@@ -110,6 +110,11 @@ async def unless_trouble(lab: Lab, step: Awaitable[T]) -> T:
         if lab.trouble.done():
             raise lab.trouble.result()
         return await running
+    except Wrong as wrong:
+        # What was seen may be the mere effect of code that does not let go of its thread. The SDK says so in a moment.
+        if await lab.is_busy():
+            await asyncio.wait([lab.trouble], timeout=1.5)
+        raise (lab.trouble.result() if lab.trouble.done() else wrong) from None
     except RPCError as error:
         raise Wrong(f"The server answered with an error: {error.message}", "The workflow answers.") from error
     finally:

@@ -250,6 +250,13 @@ class Lab:
             result = "something else than `run` declares"
         raise Wrong(f"The workflow completed, as if all had gone well. Its result: {result!r:.200}", expectation)
 
+    async def is_busy(self) -> bool:
+        """Return whether a workflow's code is being run, which normally takes no time."""
+        for handle in self.handles:
+            if (await history(handle))[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+                return True
+        return False
+
     async def closed(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> None:
         """Wait for the end of a workflow. Raises `Wrong` if it still runs when nothing has happened for a while."""
         ending = asyncio.create_task(self._end_of(handle))
