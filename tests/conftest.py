@@ -46,7 +46,7 @@ class Script:
         self.process = subprocess.Popen(
             [sys.executable if part == "python" else part for part in command],
             cwd=environment.pop("cwd", str(PROJECT)),
-            env={**os.environ, **environment},
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
