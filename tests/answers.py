@@ -255,6 +255,32 @@ WRONG = [
     ),
     Answer(
         1,
+        "has an update that waits for the end",
+        [
+            ("    def answer_approval(", "    async def answer_approval("),
+            (
+                "        self._answer = answer\n        return",
+                "        self._answer = answer\n        await asyncio.Event().wait()\n        return",
+            ),
+        ],
+        "The workflow ended before its update had replied",
+    ),
+    Answer(
+        1,
+        "refuses an answer before it has asked",
+        [
+            ("        if self._answer is not None:\n", "        if self._answer is not None or not self._asked:\n"),
+            ('f"Already answered by {self._answer.approver}"', '"not now"'),
+            (
+                "        self._answer: ApprovalAnswer | None = None\n",
+                "        self._answer: ApprovalAnswer | None = None\n        self._asked = False\n",
+            ),
+            (REQUEST, REQUEST + "        self._asked = True\n"),
+        ],
+        "A first answer by update was refused: AlreadyAnswered: not now",
+    ),
+    Answer(
+        1,
         "has handlers of other names",
         [
             ("def answer_approval(", "def approve("),
@@ -429,7 +455,7 @@ WRONG = [
         3,
         "takes the details for a number",
         [],
-        r"raised an exception in an attempt that came after the heartbeat \[1\].*\n.*\n(.*\n)*TypeError",
+        r"raised an exception in an attempt that came after the heartbeat \[\d\].*\n.*\n(.*\n)*TypeError",
         update(LOOP, "done = details + 1 if details else 0"),
     ),
     Answer(

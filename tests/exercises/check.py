@@ -15,7 +15,7 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from temporal_connection import connect
+from temporal_connection import UserError, connect
 from temporal_server import QUICK_TASKS, find_temporal_cli
 from tests.exercises.judge import TITLES, Verdict, judge
 from tests.exercises.wrong import Step, Wrong, where_it_is
@@ -60,6 +60,17 @@ async def check(number: int, name: str, script: Path) -> int:
     files = f"workflow/system_patch_workflow_{name}.py" + (f", {script.name}" if number < 3 else "")
     print(f"Exercise {number}: {TITLES[number]}. Checking {files}", flush=True)
     logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.
+    try:
+        verdict = await judge_alone(number, name, script, report)
+    except (UserError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        raise UserError(f"The check itself is broken here, sorry: {type(error).__name__}: {error}") from error
+    return conclude(number, verdict, report)
+
+
+async def judge_alone(number: int, name: str, script: Path, report: Report) -> Verdict:
+    """Judge on a server of its own, in a process that does nothing else."""
     with Watchdog(report) as watchdog:
         async with own_server() as client:
             verdict = await judge(
@@ -71,7 +82,7 @@ async def check(number: int, name: str, script: Path) -> int:
                 tell=report.passed,
             )
         watchdog.rest()
-    return conclude(number, verdict, report)
+    return verdict
 
 
 def conclude(number: int, verdict: Verdict, report: Report) -> int:

@@ -6,26 +6,23 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from tests.exercises.lab import GET_HOSTS, PATIENCE, REQUEST, ClientScript, Lab
+from tests.exercises.lab import GET_HOSTS, PATIENCE, REQUEST, SIGNAL_NAME, UPDATE_NAME, ClientScript, Lab
 from tests.exercises.wrong import Step, Wrong
 from tests.runs import NO, YES, Handle, history
 from workflow.types import ApprovalAnswer
 
 CLUSTER = "cluster3"
-UPDATE_NAME, SIGNAL_NAME = "answer_approval", "answer_approval_signal"
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     """Yield each step before it is looked at. Raises `Wrong` where one is not done."""
-    has_update, has_signal = UPDATE_NAME in lab.defined("updates"), SIGNAL_NAME in lab.defined("signals")
     unanswered = await lab.start([CLUSTER], approval_timeout=1)
 
     # All of these run side by side, which saves the most of their time.
-    ways = [False] * has_update + [True] * has_signal
-    approved = [lab.begin(complete(lab, by_signal)) for by_signal in ways]
-    early = [lab.begin(complete_at_once(lab, by_signal)) for by_signal in ways]
-    rejected = [lab.begin(reject(lab, by_signal)) for by_signal in ways]
-    twice = [lab.begin(answer_twice(lab, by_signal)) for by_signal in ways]
+    approved = [lab.begin(complete(lab, by_signal)) for by_signal in lab.ways()]
+    early = [lab.begin(complete_at_once(lab, by_signal)) for by_signal in lab.ways()]
+    rejected = [lab.begin(reject(lab, by_signal)) for by_signal in lab.ways()]
+    twice = [lab.begin(answer_twice(lab, by_signal)) for by_signal in lab.ways()]
 
     yield Step("It asks for approval before it does anything else", "Exercise 1, point 1")
     await lab.wait(lambda: bool(lab.activities_in(unanswered)))
@@ -37,7 +34,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     await no_answer(lab, unanswered)
 
     yield Step("There is a way to answer it", "Exercise 1, points 3 and 4")
-    if not ways:
+    if not lab.ways():
         raise Wrong(
             f"The class {lab.version.workflow.__name__} has neither an update {UPDATE_NAME} nor a signal {SIGNAL_NAME}."
             f" Its updates: {', '.join(lab.defined('updates')) or 'none'}."
@@ -87,7 +84,7 @@ async def complete(lab: Lab, by_signal: bool) -> None:
     """Approve a workflow that has asked for it. Raises `Wrong` if it does not complete."""
     handle = await lab.start([CLUSTER])
     await lab.until(lambda: waits(handle), timeout=2)
-    await answer(handle, by_signal, YES)
+    await answer(lab, handle, by_signal, YES)
     await completed(lab, handle, "After an approval, it patches the hosts and returns them.")
 
 
@@ -116,7 +113,7 @@ async def reject(lab: Lab, by_signal: bool) -> None:
     """Reject a workflow. Raises `Wrong` if it does not fail and name who rejected it."""
     expected = "After an answer with approved=False by Bob, it fails by an ApplicationError whose message names Bob."
     handle = await lab.start([CLUSTER])
-    await answer(handle, by_signal, NO)
+    await answer(lab, handle, by_signal, NO)
     cause = await failed(lab, handle, "although it had been rejected", expected)
     if NO.approver not in str(cause):
         raise Wrong(f"It failed, but its message is {str(cause)!r}.", expected)
@@ -131,22 +128,16 @@ async def answer_twice(lab: Lab, by_signal: bool) -> None:
     else:
         lab.hold(GET_HOSTS, "cluster4")
         handle = await lab.start(["cluster4"])
-        await answer(handle, by_signal, YES)
+        await answer(lab, handle, by_signal, YES)
         await second_update(handle)
         lab.release(GET_HOSTS, "cluster4")
         await completed(lab, handle, "A first answer of yes counts, and a second one of no does not.")
 
 
-async def answer(handle: Handle, by_signal: bool, approval: ApprovalAnswer) -> None:
-    """Answer once. Raises `Wrong` if an update is refused or replies no text."""
-    if by_signal:
-        await handle.signal(SIGNAL_NAME, approval)
-        return
-    try:
-        reply = await handle.execute_update(UPDATE_NAME, approval)
-    except WorkflowUpdateFailedError as error:
-        raise Wrong(f"The update was refused: {error.cause}", "A first answer is taken.") from error
-    if not isinstance(reply, str) or not reply:
+async def answer(lab: Lab, handle: Handle, by_signal: bool, approval: ApprovalAnswer) -> None:
+    """Answer once. Raises `Wrong` if that is refused, or if an update replies no text."""
+    reply = await lab.answer(handle, by_signal, approval)
+    if not by_signal and (not isinstance(reply, str) or not reply):
         raise Wrong(f"The update replied {reply!r}.", "It replies with a text, so that the sender knows.")
 
 

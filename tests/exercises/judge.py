@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio.client import Client
+from temporalio.client import Client, RPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
 from tests.exercises.lab import Lab, open_lab
@@ -115,8 +115,8 @@ async def unless_trouble(lab: Lab, step: Awaitable[T]) -> T:
         if await lab.is_busy():
             await asyncio.wait([lab.trouble], timeout=1.5)
         raise (lab.trouble.result() if lab.trouble.done() else wrong) from None
-    except RPCError as error:
-        raise Wrong(f"The server answered with an error: {error.message}", "The workflow answers.") from error
+    except (RPCError, RPCTimeoutOrCancelledError) as error:
+        raise Wrong(f"The workflow did not answer: {error}", "It answers in no time.") from error
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

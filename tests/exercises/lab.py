@@ -17,13 +17,16 @@ from temporalio import activity, workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     Client,
+    RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
@@ -60,6 +63,9 @@ PATIENCE = 1.5  # Seconds without any news after which nothing more is expected 
 RPC_TIMEOUT = timedelta(seconds=3)
 # Errors of an activity that are no simulated failure but a slip of the pen.
 SLIPS = (NameError, AttributeError, TypeError, ImportError, LookupError, AssertionError)
+
+UPDATE_NAME, SIGNAL_NAME = "answer_approval", "answer_approval_signal"
+ANSWERED = "It can be answered once, at any time after its start."
 
 REQUEST = "request_approval_activity"
 GET_HOSTS = "get_cluster_hosts_activity"
@@ -193,19 +199,45 @@ class Lab:
             task_queue=self.version.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         )
-        await self.client.execute_update_with_start_workflow(
-            "answer_approval", answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
+        sending = self.client.execute_update_with_start_workflow(
+            UPDATE_NAME, answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
         )
+        await self._reply(sending)
         handle: Handle = await start.workflow_handle()
         self.handles.append(handle)
         return handle
 
-    async def approve(self, handle: Handle, answer: ApprovalAnswer = YES) -> None:
-        """Answer the approval request, by update or by signal, whichever the workflow takes."""
-        if "answer_approval" in self.defined("updates"):
-            await handle.execute_update("answer_approval", answer, rpc_timeout=RPC_TIMEOUT)
-        elif "answer_approval_signal" in self.defined("signals"):
-            await handle.signal("answer_approval_signal", answer)
+    def ways(self) -> list[bool]:
+        """Return the ways in which the workflow can be answered: False for the update, True for the signal."""
+        return [False] * (UPDATE_NAME in self.defined("updates")) + [True] * (SIGNAL_NAME in self.defined("signals"))
+
+    async def answer(self, handle: Handle, by_signal: bool, answer: ApprovalAnswer = YES) -> Any:
+        """Answer the approval request. Returns what an update replies. Raises `Wrong` if it is refused."""
+        try:
+            if by_signal:
+                return await handle.signal(SIGNAL_NAME, answer)
+            return await self._reply(handle.execute_update(UPDATE_NAME, answer, rpc_timeout=RPC_TIMEOUT))
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            raise Wrong(f"It ended before it was answered. {await self.what_it_does(handle)}", ANSWERED) from error
+
+    async def _reply(self, sending: Awaitable[Any]) -> Any:
+        try:
+            return await sending
+        except WorkflowUpdateFailedError as error:
+            if getattr(error.cause, "type", "") == "AcceptedUpdateCompletedWorkflow":
+                raise Wrong(
+                    "The workflow ended before its update had replied.", "The update replies at once."
+                ) from error
+            raise Wrong(f"A first answer by update was refused: {error.cause}", ANSWERED) from error
+        except RPCTimeoutOrCancelledError as error:
+            raise Wrong("The update got no reply within 3 seconds.", ANSWERED) from error
+
+    async def approve(self, handle: Handle) -> None:
+        """Say yes, by update or by signal, if the workflow takes one of them."""
+        for by_signal in self.ways()[:1]:
+            await self.answer(handle, by_signal)
 
     async def completed_steps(self, handle: Handle) -> list[str]:
         """Return what the query answers. Raises `Wrong` if it is there no longer, fails or returns something else."""
@@ -259,17 +291,20 @@ class Lab:
 
     async def closed(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> None:
         """Wait for the end of a workflow. Raises `Wrong` if it still runs when nothing has happened for a while."""
-        ending = asyncio.create_task(self._end_of(handle))
+        ended = asyncio.Event()
+
+        async def follow() -> None:
+            async for _ in handle.fetch_history_events(wait_new_event=True):
+                pass
+            ended.set()
+            await self.tell()
+
+        following = asyncio.create_task(follow())
         try:
-            if not await self.wait(ending.done, patience):
+            if not await self.wait(ended.is_set, patience):
                 raise Wrong(await self.what_it_does(handle), expectation)
         finally:
-            ending.cancel()
-
-    async def _end_of(self, handle: Handle) -> None:
-        async for _ in handle.fetch_history_events(wait_new_event=True):
-            pass
-        await self.tell()
+            following.cancel()
 
     async def what_it_does(self, handle: Handle) -> str:
         """Return one sentence on how a workflow has ended, or on what it waits for."""

@@ -60,7 +60,8 @@ def shortened(error: BaseException) -> str:
             lines += [f"{_relative(frame.filename)}, line {frame.lineno}, in {frame.name}", f"    {frame.line}"]
     if isinstance(error, SyntaxError) and error.filename:
         lines += [f"{_relative(error.filename)}, line {error.lineno}", f"    {(error.text or '').strip()}"]
-    return "\n".join([*lines, f"{type(error).__name__}: {str(error).partition(' (')[0] or 'no message'}"])
+        return "\n".join([*lines, f"{type(error).__name__}: {error.msg}"])
+    return "\n".join([*lines, f"{type(error).__name__}: {error}"])
 
 
 def where_it_is(frame: FrameType | None) -> str:
