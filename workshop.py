@@ -31,12 +31,12 @@ if sys.version_info < (3, 10):  # noqa: UP036 - Whoever has an older one is told
     sys.exit("The workshop needs Python 3.10 or newer: make PYTHON=python3.12 demo")
 try:
     from temporal_connection import UserError, connect, connect_config, run_script, stop_event, web_ui_link
-except ModuleNotFoundError as missing:
+except ImportError as error:
     remedy = "Once `make demo` has installed everything, in each terminal: source .venv/bin/activate"
-    sys.exit(f"The package {missing.name} is not installed in this Python. {remedy}")
+    sys.exit(f"A package is missing in this Python, or too old: {error}. {remedy}")
 from temporalio.service import RPCError
 
-from temporal_server import find_temporal_cli, installed_cli
+from temporal_server import find_temporal_cli, installed_cli, port_is_taken
 from temporal_worker import RUN_FOLDER, running_worker
 from tests.exercises.check import check, colored
 from tests.exercises.judge import TITLES
@@ -271,17 +271,27 @@ async def findings() -> AsyncIterator[tuple[str, str]]:
 
 async def server_findings() -> AsyncIterator[tuple[str, str]]:
     """Yield what there is to say about the server, its Web UI, and their ports."""
+    address = "the server"
     try:
         address = connect_config()["target_host"]
         client = await asyncio.wait_for(connect(), 3)
         await client.count_workflows()  # The namespace exists.
         yield "ok", f"Server: {address} answers, namespace {client.namespace}"
-    except UserError as error:
-        yield "TO DO", f"Server: {error}"
-        return
-    except asyncio.TimeoutError:
-        remedy = "python temporal_server.py --port 7300, and in each terminal: export TEMPORAL_ADDRESS=localhost:7300"
-        yield "TO DO", f"Server: {address} belongs to another program, or hangs. Use another port: {remedy}"
+    except (UserError, asyncio.TimeoutError) as error:
+        yield "TO DO", f"Server: {str(error) or f'{address} does not answer'}"
+        host, _, port = address.rpartition(":")
+        if host in ("localhost", "127.0.0.1"):
+            remedy = "Use others: python temporal_server.py --port 7300, then export TEMPORAL_ADDRESS=localhost:7300"
+            ports = [int(port), int(port) + 1000]
+            taken = " and ".join(str(number) for number in ports if port_is_taken(number))
+            yield (
+                ("TO DO", f"Ports: another program has taken {taken}. {remedy}")
+                if taken
+                else (
+                    "ok",
+                    f"Ports: {ports[0]} and {ports[1]} are free for server and Web UI",
+                )
+            )
         return
     except RPCError as error:
         yield "TO DO", f"Server: {address} answers with an error: {error.message}"

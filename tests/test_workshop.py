@@ -219,6 +219,7 @@ def test_doctor_says_what_to_do_until_a_learner_can_begin(cli: str, run: Any, el
     environment = {"TEMPORAL_ADDRESS": f"localhost:{port}", "cwd": elsewhere}
     code, output = run("python", "workshop.py", "doctor", **environment).end()
     assert code == 1 and f"TO DO  Server: No Temporal server answers at localhost:{port}" in output
+    assert f"ok     Ports: {port} and {port + 1000} are free" in output
     assert "none yet" in output and "none is running" in output
 
     server = run("python", "temporal_server.py", "--temporary", "--port", str(port), **environment)
@@ -246,4 +247,4 @@ def test_doctor_sees_that_a_port_is_taken(run: Any, elsewhere: str) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         code, output = run("python", "workshop.py", "doctor", cwd=elsewhere, TEMPORAL_ADDRESS=f"localhost:{port}").end()
-    assert code == 1 and f"localhost:{port} belongs to another program" in output
+    assert code == 1 and f"TO DO  Ports: another program has taken {port}. Use others" in output
