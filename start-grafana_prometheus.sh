@@ -53,10 +53,12 @@ fi
 
 docker compose --file "$file" up --detach || fail "Docker could not start them: see above."
 "$python" - http://127.0.0.1:9090/-/ready http://127.0.0.1:3000/api/health <<'PYTHON' || exit 2
+import signal
 import sys
 import time
 import urllib.request
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this without a traceback.
 open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # Not by way of a proxy.
 deadline = time.monotonic() + 60
 for url in sys.argv[1:]:
