@@ -18,7 +18,12 @@ from typing import NamedTuple
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 
 from temporal_client import ending_of
@@ -83,6 +88,8 @@ async def run_client(arguments: argparse.Namespace) -> int:
     before = await read_metrics(arguments.metrics_addresses)
     started = time.monotonic()
     handles = [await start_workflow(client, 1)]
+    link = web_ui_link(client, handles[0].id, handles[0].first_execution_run_id)
+    print(f"Starting workflow 1 of {arguments.workflows}, one each {arguments.interval:g} s: {link}", flush=True)
     try:
         await asyncio.wait_for(approve(handles[0]), WORKER_TIMEOUT)
     except asyncio.TimeoutError:
@@ -90,11 +97,6 @@ async def run_client(arguments: argparse.Namespace) -> int:
         raise UserError(
             "No worker of v8 answers. Start one in another terminal: python temporal_worker_v8.py"
         ) from None
-    print(
-        f"Starting {arguments.workflows} workflows, one each {arguments.interval:g} s. The first of them in the Web UI:"
-    )
-    print(f"  {web_ui_link(client, handles[0].id, handles[0].first_execution_run_id)}")
-
     load = asyncio.create_task(run_load(client, handles, arguments))
     most_slots_used, slots = await show_progress(load, handles, arguments.metrics_addresses)
     failures = load.result()
@@ -124,7 +126,10 @@ async def start_workflow(client: Client, number: int) -> Handle:
 
 async def approve(handle: Handle) -> None:
     """Answer the approval request of a workflow."""
-    await handle.execute_update("answer_approval", ApprovalAnswer(approved=True, approver="the client"))
+    try:
+        await handle.execute_update("answer_approval", ApprovalAnswer(approved=True, approver="the client"))
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:  # That is what a cancellation becomes here.
+        raise asyncio.CancelledError from error
 
 
 async def run_load(client: Client, handles: list[Handle], arguments: argparse.Namespace) -> list[str]:
@@ -301,11 +306,11 @@ def print_table(durations: Durations, metrics: Metrics, most_slots_used: int, sl
 
     retried = len(durations.executions) - len(durations.queue_waits)
     print(
-        f"\nHistories: {len(durations.executions)} activities. {retried} of them were retried, and a history does not"
-        "\ntell when their last attempt was queued: they count in the execution, not in the queue wait."
+        f"\nHistories: {len(durations.executions)} activities, as the server saw them. {retried} of them were retried:"
+        "\nthey do not count in the queue wait, since a history does not tell when their last attempt was queued."
     )
     if slots:
-        print(f"Metrics: {counted} attempts, retried or not. The slots in use were looked at four times a second.")
+        print(f"Metrics: {counted} attempts, as the workers saw them. The slots were looked at four times a second.")
     elif counted:
         print(
             f"Metrics: left out. They count {counted} attempts, the histories {durations.attempts}: so they are not"
@@ -319,7 +324,7 @@ def print_table(durations: Durations, metrics: Metrics, most_slots_used: int, sl
 def conclusion(wait: float, execution: float, most_slots_used: int, slots: int) -> str:
     """Return what a mean queue wait and a mean execution, in seconds, say of the workers. `slots` is 0 if not known."""
     waited, ran = f"Activities waited {wait:.2f} s", f"and ran {execution:.2f} s, on average"
-    if wait < max(0.05, execution / 10):
+    if wait < max(0.1, execution / 10):
         return f"{waited} {ran}: the workers keep up. More slots or workers would change nothing."
     if not slots:
         return f"{waited} {ran}: more slots or more workers, if all slots were in use, which only metrics tell."

@@ -227,7 +227,10 @@ async def _run_until_stopped(main: Callable[[], Coroutine[Any, Any, int]]) -> in
         loop.add_signal_handler(number, stop, number)
     try:
         return await running
-    except asyncio.CancelledError:
+    except (
+        asyncio.CancelledError,
+        client.WorkflowUpdateRPCTimeoutOrCancelledError,
+    ):  # The latter: where an update waits.
         if not received:
             raise
         return 128 + received[0]

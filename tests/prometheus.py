@@ -59,11 +59,11 @@ class Prometheus:
         [series] = self.ask("query", query=query, time=at)
         return float(series["value"][1])
 
-    def wait_until(self, query: str, expected: float) -> float:
-        """Wait until a query has this value. Returns the time of it, in seconds since 1970."""
+    def wait_for(self, query: str, expected: float) -> float:
+        """Wait until the only value of a query is this or more. Returns when that was, in seconds since 1970."""
         while True:
             now = time.time()
-            if [float(series["value"][1]) for series in self.ask("query", query=query, time=now)] == [expected]:
+            if any(float(series["value"][1]) >= expected for series in self.ask("query", query=query, time=now)):
                 return now
             time.sleep(0.1)
 

@@ -234,6 +234,17 @@ async def test_a_client_that_is_stopped_leaves_the_workflow_running(
     await handle.terminate()
 
 
+async def test_a_client_that_is_stopped_while_it_waits_for_a_worker_ends_without_a_traceback(
+    client: Client, run: Any
+) -> None:
+    script = run("python", "temporal_client.py", "v2")
+    script.wait_for("No worker of v2 answers")
+    script.signal(signal.SIGINT)
+    code, output = script.end()
+    assert code == 130 and "The workflow itself goes on" in output and "Traceback" not in output
+    await client.get_workflow_handle("system-patch-v2").terminate()
+
+
 def test_clients_in_a_row_never_abort_at_their_exit(address: str, run: Any) -> None:
     run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
     for _ in range(5):
