@@ -24,6 +24,10 @@ from prometheus import Prometheus
 from runs import tree
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from temporal_client_v8 import conclusion
+
+pytestmark = pytest.mark.timeout(180)
+
 GRAFANA = PROJECT / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "workers.json").read_text())
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"] != "row"}
@@ -31,7 +35,8 @@ QUERIES = [(title, target["expr"]) for title, panel in PANELS.items() for target
 
 WORKFLOWS = 3
 HOSTS = 15 * WORKFLOWS
-SLOTS = 4
+SLOTS = 2
+PACE = 0.04  # At which an activity runs 66 milliseconds on average, and an update 360.
 NOBODY = "localhost:1"  # No server ever listens there.
 
 
@@ -67,7 +72,7 @@ class Load:
 
 async def run_load(client: Client, measured: Prometheus, *workers: list[str]) -> Load:
     """Put the client's load on workers with these flags, and stop them when Prometheus has seen its end."""
-    scripts = [Script("python", "temporal_worker_v8.py", "--pace", "0.05", *flags) for flags in workers]
+    scripts = [Script("python", "temporal_worker_v8.py", "--pace", str(PACE), *flags) for flags in workers]
     try:
         for script in scripts:
             script.wait_for("Metrics: http://127.0.0.1:")
@@ -173,15 +178,17 @@ def loads(observed: Observed) -> list[Load]:
 
 
 async def test_the_dashboards_means_are_those_of_the_histories(observed: Observed) -> None:
-    """In milliseconds. A history's waits are without the retries, and its executions with the way to the server."""
+    """In milliseconds. The histories' waits are without the retried activities."""
     for load in loads(observed):
         for title, true, allowed in (
-            ("Queue wait, mean (ms)", load.queue_waits, 0.2),
-            ("Activity execution, mean (ms)", load.executions, 0.2),
+            ("Queue wait, mean (ms)", load.queue_waits, 0.25),
             ("Rollout from start to end, mean (ms)", load.end_to_ends, 0.02),
         ):
             told = observed.prometheus.value(query_of(title, "mean"), load.measured_at)
-            assert told == pytest.approx(1000 * statistics.mean(true), rel=allowed, abs=15)
+            assert told == pytest.approx(1000 * statistics.mean(true), rel=allowed, abs=10)
+        # The server sees an activity run for longer than the worker does, by the way there and back.
+        execution = observed.prometheus.value(query_of("Activity execution, mean (ms)", "mean"), load.measured_at)
+        assert PACE * 1500 < execution < 1000 * statistics.mean(load.executions)
 
 
 async def test_the_dashboards_quantiles_are_within_a_factor_of_two_of_the_true_ones(observed: Observed) -> None:
@@ -229,6 +236,9 @@ async def test_the_dashboard_shows_when_all_slots_are_in_use_and_tells_the_worke
     }
     assert len(used) == 3  # One throttled worker, and later two others.
     assert SLOTS in used.values() and all(0 < value <= 50 for value in used.values())
+    throttled = max(used, key=lambda instance: used[instance] == SLOTS)
+    query = f'min_over_time(temporal_num_pollers{{poller_type="activity_task",instance="{throttled}"}}[1m])'
+    assert observed.prometheus.value(query, observed.throttled.measured_at) == 0  # Who has no free slot does not ask.
 
 
 async def test_each_patched_host_is_counted_once_by_cluster_even_when_workflows_are_replayed(
@@ -276,7 +286,7 @@ async def test_the_clients_figures_from_the_metrics_are_those_of_the_dashboard(o
             ("workflow end-to-end, mean", "Rollout from start to end, mean (ms)"),
         ):
             told = observed.prometheus.value(query_of(title, "mean"), load.measured_at)
-            assert load.figure(row, 0) == f"{told / 1000:.3f} s"
+            assert float(load.figure(row, 0).removesuffix(" s")) == pytest.approx(told / 1000, abs=0.0006)
         lower, upper = re.fullmatch(r"(\S+) to (\S+) s", load.figure("queue wait (schedule-to-start), p95", 0)).groups()  # type: ignore[union-attr]
         p95 = observed.prometheus.value(query_of("Queue wait, p95 (ms)", "p95"), load.measured_at)
         assert float(lower) <= p95 / 1000 <= float(upper)
@@ -285,11 +295,32 @@ async def test_the_clients_figures_from_the_metrics_are_those_of_the_dashboard(o
 async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None:
     throttled, unthrottled = [load.output.splitlines()[-1] for load in loads(observed)]
     assert re.fullmatch(
-        r"Activities waited \S+ s for one of 4 slots and ran \S+ s, on average: more slots or more workers\.", throttled
+        r"Activities waited \S+ s for one of 2 slots and ran \S+ s, on average: more slots or more workers\.", throttled
     )
-    assert unthrottled.endswith("the workers keep up. More slots or workers would change nothing.")
+    assert unthrottled.startswith("Activities waited ") and "more slots" not in unthrottled
     assert observed.throttled.figure("activity slots used, at most", 0) == f"{SLOTS} of {SLOTS}"
     assert observed.unthrottled.figure("activity slots used, at most", 0).endswith(" of 100")
+
+
+@pytest.mark.parametrize(
+    ("figures", "meaning"),
+    [
+        (
+            (14.0, 0.3, 5, 5),
+            "waited 14.00 s for one of 5 slots and ran 0.30 s, on average: more slots or more workers.",
+        ),
+        ((0.02, 0.3, 5, 5), "waited 0.02 s and ran 0.30 s, on average: the workers keep up."),
+        ((0.5, 10.0, 5, 5), "waited 0.50 s and ran 10.00 s, on average: the workers keep up."),
+        ((14.0, 0.3, 5, 50), "waited 14.00 s, although slots were free, and ran 0.30 s, on average: more pollers, or"),
+        (
+            (14.0, 0.3, 0, 0),
+            "waited 14.00 s and ran 0.30 s, on average: more slots or more workers, if all slots were in",
+        ),
+    ],
+    ids=["no free slot", "no wait", "no wait to speak of", "free slots", "slots not known"],
+)
+def test_one_sentence_says_what_is_short(figures: tuple[float, float, int, int], meaning: str) -> None:
+    assert conclusion(*figures).startswith(f"Activities {meaning}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
