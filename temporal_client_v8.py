@@ -106,8 +106,7 @@ async def run_client(arguments: argparse.Namespace) -> int:
         return 1
     histories = await asyncio.gather(*[fetch_histories(client, h.id, h.first_execution_run_id) for h in handles])
     after = await read_metrics(arguments.metrics_addresses)
-    of_this_load = {series: value - before.get(series, 0) for series, value in after.items()}
-    print_table(measure(histories), of_this_load, most_slots_used, slots)
+    print_table(measure(histories), since(before, after), most_slots_used, slots)
     return 0
 
 
@@ -176,7 +175,7 @@ async def show_progress(
         slots = max(slots, used + int(total(metrics, SLOTS_AVAILABLE, OF_ACTIVITIES)))
         if not ended and sample % SAMPLES_PER_LINE:
             continue
-        wait = mean({series: value - last_line.get(series, 0) for series, value in metrics.items()}, QUEUE_WAIT)
+        wait = mean(since(last_line, metrics), QUEUE_WAIT)
         last_line = metrics
         await asyncio.gather(*[count_patched(handle, patched) for handle in handles])
         counts = "  ".join(f"{patched.get(handle.id, 0):2}" for handle in handles)
@@ -219,6 +218,14 @@ async def read_metrics(addresses: list[str]) -> Metrics:
 
     found = await asyncio.gather(*[asyncio.to_thread(read, address) for address in addresses])
     return {series: value for metrics in found for series, value in metrics.items()}
+
+
+def since(before: Metrics, after: Metrics) -> Metrics:
+    """Return by how much each series has grown. One that has become less was set to 0 by a restart in between."""
+    return {
+        series: value - before.get(series, 0) if value >= before.get(series, 0) else value
+        for series, value in after.items()
+    }
 
 
 def total(metrics: Metrics, name: str, label: str = "") -> float:

@@ -24,7 +24,7 @@ from prometheus import Prometheus
 from runs import tree
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from temporal_client_v8 import conclusion
+from temporal_client_v8 import conclusion, since
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -321,6 +321,12 @@ async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None
 )
 def test_one_sentence_says_what_is_short(figures: tuple[float, float, int, int], meaning: str) -> None:
     assert conclusion(*figures).startswith(f"Activities {meaning}")
+
+
+def test_a_worker_that_was_restarted_counts_from_0_again() -> None:
+    grown, fresh, restarted = ("a", "count{}"), ("b", "count{}"), ("c", "count{}")
+    growth = since({grown: 7, restarted: 9}, {grown: 9, fresh: 3, restarted: 4})
+    assert growth == {grown: 2, fresh: 3, restarted: 4}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
