@@ -24,7 +24,14 @@ from temporalio.converter import (
 )
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError, FailureError
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 CONNECT_TIMEOUT = 10.0
@@ -128,14 +135,20 @@ def shorten_core_message(record: logging.LogRecord) -> bool:
     return True
 
 
-@functools.cache
-def short_logging_runtime() -> Runtime:
-    """Return the runtime of all clients here: the core's warnings become short lines of Python's own logging."""
+def make_runtime(metrics: PrometheusConfig | None = None) -> Runtime:
+    """Return a runtime whose core logs short lines by Python's own logging, and offers its metrics if told where.
+
+    Raises `ValueError` if the address for the metrics is malformed or taken.
+    """
     logger = logging.getLogger("temporalio.core")
     logger.addFilter(shorten_core_message)
     warnings = TelemetryFilter(core_level="WARN", other_level="ERROR")
     forwarding = LogForwardingConfig(logger, prepend_target_on_message=False)
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(warnings, forwarding=forwarding)))
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(warnings, forwarding=forwarding), metrics=metrics))
+
+
+# The runtime of all clients that bring none of their own.
+short_logging_runtime = functools.cache(make_runtime)
 
 
 def strict_data_converter() -> DataConverter:
@@ -143,15 +156,18 @@ def strict_data_converter() -> DataConverter:
     return dataclasses.replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
 
 
-async def connect() -> client.Client:
-    """Return a client that is connected. Raises `UserError` where no server answers within ten seconds."""
+async def connect(runtime: Runtime | None = None) -> client.Client:
+    """Return a client that is connected, by way of `runtime` if given.
+
+    Raises `UserError` where no server answers within ten seconds.
+    """
     config = connect_config()
     try:
         connecting = client.Client.connect(
             **config,
             data_converter=strict_data_converter(),
             interceptors=[OneInput()],
-            runtime=short_logging_runtime(),
+            runtime=runtime or short_logging_runtime(),
         )
         return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
@@ -215,7 +231,10 @@ async def _run_until_stopped(main: Callable[[], Coroutine[Any, Any, int]]) -> in
         loop.add_signal_handler(number, stop, number)
     try:
         return await running
-    except asyncio.CancelledError:
+    except (
+        asyncio.CancelledError,
+        client.WorkflowUpdateRPCTimeoutOrCancelledError,
+    ):  # The latter: where an update waits.
         if not received:
             raise
         return 128 + received[0]

@@ -126,6 +126,16 @@ async def run_worker(version: Version, pace: float) -> int:
     return 0
 
 
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Log in short lines what is of this level (one of `logging`'s) or above."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(ShortErrors("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler])
+    # The messages name host and cluster; which task it was, the Web UI shows better than a line that is cut off.
+    activity.logger.activity_info_on_message = False
+    workflow.logger.workflow_info_on_message = False
+
+
 def main() -> None:
     """Read the command line and run the worker."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,13 +153,7 @@ def main() -> None:
         version = find_version(arguments.version)
     except VersionError as error:
         parser.exit(2, f"{error}\n")
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(ShortErrors("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # The messages name host and cluster; which task it was, the Web UI shows better than a line that is cut off.
-    activity.logger.activity_info_on_message = False
-    workflow.logger.workflow_info_on_message = False
+    set_up_logging()
     run_script(lambda: run_worker(version, arguments.pace))
 
 

@@ -73,7 +73,7 @@ async def test_a_workflow_that_gets_not_exactly_one_input_fails_at_once(client: 
     assert failed.value.cause.type == "InvalidInput" and "one value" in failed.value.cause.message
 
 
-@pytest.mark.parametrize("version", ["v2", "v3", "v4", "v5", "v6", "v7"])
+@pytest.mark.parametrize("version", ["v2", "v3", "v4", "v5", "v6", "v7", "v8"])
 @pytest.mark.parametrize("name", ["a cluster twice", "a text for the pilot count", "null"])
 async def test_every_version_does_so(client: Client, version: str, name: str) -> None:
     assert (await failure_of(client, version, BAD[name][0])).type == "InvalidInput"

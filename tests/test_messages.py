@@ -14,7 +14,7 @@ from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled,
 from workflow import find_version
 from workflow.types import HostPatchInput
 
-WITH_APPROVAL = ["v2", "v3", "v4", "v5", "v6", "v7"]
+WITH_APPROVAL = ["v2", "v3", "v4", "v5", "v6", "v7", "v8"]
 SLOW = 2  # A pace at which an approved workflow surely still runs when the next answer arrives.
 
 

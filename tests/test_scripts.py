@@ -41,7 +41,7 @@ def test_a_version_answers_to_all_its_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["v99", "", "../v1", "v1.py", "types", "__init__", "v1\0", "*", "v" * 5000])
 def test_an_unknown_version_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(VersionError, match="Known versions: v1, v2, v3, v4, v5, v6, v7"):
+    with pytest.raises(VersionError, match="Known versions: v1, v2, v3, v4, v5, v6, v7, v8"):
         find_version(name)
 
 
@@ -225,6 +225,17 @@ async def test_a_client_that_is_stopped_leaves_the_workflow_running(
     handle = client.get_workflow_handle("system-patch-v2")
     assert (await handle.describe()).status == WorkflowExecutionStatus.RUNNING
     await handle.terminate()
+
+
+async def test_a_client_that_is_stopped_while_it_waits_for_a_worker_ends_without_a_traceback(
+    client: Client, run: Any
+) -> None:
+    script = run("python", "temporal_client.py", "v2")
+    script.wait_for("No worker of v2 answers")
+    script.signal(signal.SIGINT)
+    code, output = script.end()
+    assert code == 130 and "The workflow itself goes on" in output and "Traceback" not in output
+    await client.get_workflow_handle("system-patch-v2").terminate()
 
 
 def test_clients_in_a_row_never_abort_at_their_exit(address: str, run: Any) -> None:

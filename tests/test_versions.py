@@ -25,7 +25,7 @@ HOST_STEPS = [
 ]
 
 
-COMPLETING = ["v1", "v2", "v3", "v4", "v5", "v6"]
+COMPLETING = ["v1", "v2", "v3", "v4", "v5", "v6", "v8"]
 PILOT_COUNTS = [0, 3, 5, 9]
 
 
@@ -185,12 +185,13 @@ async def test_a_failing_host_raises_one_alert_and_stops_the_rollout_with_host_a
 
 
 async def test_a_version_cannot_run_with_the_activities_of_another() -> None:
-    names = {version: find_version(version).activities.__name__ for version in ("v1", "v3", "v4", "v6", "v7")}
+    names = {version: find_version(version).activities.__name__ for version in ("v1", "v3", "v4", "v6", "v7", "v8")}
     assert names == {
         "v1": "SystemPatchActivities",
         "v3": "SystemPatchActivities",
         "v4": "SystemPatchActivities_V4",
         "v6": "SystemPatchActivities_V4",
         "v7": "SystemPatchActivities_V7",
+        "v8": "SystemPatchActivities_V4",
     }
     assert find_version("v3").task_queue != find_version("v4").task_queue
