@@ -38,7 +38,7 @@ from temporalio.service import RPCError
 
 from temporal_server import find_temporal_cli, installed_cli, port_is_taken
 from temporal_worker import RUN_FOLDER, running_worker
-from tests.exercises.check import check, colored
+from tests.exercises.check import check, check_settings, colored
 from tests.exercises.judge import TITLES
 from workflow import VersionError, find_version, version_name
 
@@ -445,13 +445,23 @@ def main() -> None:
     starting.add_argument("exercise", type=int, choices=range(1, 7), help="number of the exercise, 1 to 6")
     starting.add_argument("--force", action="store_true", help="move the files that you have to old/, and begin anew")
     checking = commands.add_parser("check", help="try out your files, on a server of its own")
-    checking.add_argument("exercise", type=int, choices=range(7), help="number of the exercise, 0 to 6")
+    checking.add_argument(
+        "exercise",
+        type=int,
+        choices=range(8),
+        help="number of the exercise, 0 to 7; in 7, flags of temporal_worker_v8.py can follow, which are checked then",
+    )
     checking.add_argument("--version", help="check this version, such as v2, instead of your own files")
     diffing = commands.add_parser("diff", help="show what the solution of an exercise changes")
-    diffing.add_argument("exercise", type=int, choices=range(1, 7), help="number of the exercise, 1 to 6")
+    diffing.add_argument("exercise", type=int, choices=range(1, 8), help="number of the exercise, 1 to 7")
     diffing.add_argument("--mine", action="store_true", help="compare your own files with the solution")
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
-    arguments = parser.parse_args()
+    arguments, flags = parser.parse_known_args()
+    arguments.flags = flags
+    if flags and (arguments.command, vars(arguments).get("exercise")) != ("check", 7):
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
+    if arguments.command == "diff" and arguments.mine and arguments.exercise == 7:
+        parser.error("--mine: there is nothing to write in exercise 7")
     RUN_FOLDER.mkdir(exist_ok=True)
     run_script(lambda: run_command(arguments))
 
@@ -462,6 +472,8 @@ async def run_command(arguments: argparse.Namespace) -> int:
         return await doctor()
     if arguments.command == "start":
         return start(arguments.exercise, arguments.force)
+    if arguments.command == "check" and arguments.exercise == 7:
+        return await check_settings(arguments.flags)
     if arguments.command == "check":
         return await check_files(arguments.exercise, arguments.version)
     if arguments.command == "diff":

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -96,10 +95,3 @@ def elsewhere(tmp_path: Path) -> str:
     ignored = shutil.ignore_patterns(".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs")
     shutil.copytree(PROJECT, tmp_path / "workshop", ignore=ignored)
     return str(tmp_path / "workshop")
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

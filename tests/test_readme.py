@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from tests.conftest import PROJECT, Script, free_port
+from tests.conftest import PROJECT, Script
+from tests.exercises.check import free_port
 from tests.runs import YES
 from tests.test_workshop import solve
 

@@ -13,7 +13,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 import temporal_connection
 from temporal_connection import UserError, connect, connect_config, shorten_core_message, web_ui_link
-from tests.conftest import PROJECT, free_port
+from tests.conftest import PROJECT
+from tests.exercises.check import free_port
 from workflow import VersionError, find_version
 
 NOBODY = "localhost:1"  # No server ever listens there.

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT, free_port
+from tests.conftest import PROJECT
+from tests.exercises.check import free_port
 from workshop import changed_activities, learners_activities, learners_client, rename_classes
 
 NAMES = ("workflow/system_patch_workflow_mine.py", "workflow/activities_mine.py", "temporal_client_mine.py")

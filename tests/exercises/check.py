@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import os
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from temporalio.client import Client
@@ -17,6 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from temporal_connection import UserError, connect
 from temporal_server import QUICK_TASKS, find_temporal_cli
+from tests.exercises import exercise_7
 from tests.exercises.judge import TITLES, Verdict, judge
 from tests.exercises.wrong import Step, Wrong, where_it_is
 
@@ -85,16 +87,36 @@ async def judge_alone(number: int, name: str, script: Path, report: Report) -> V
     return verdict
 
 
+async def check_settings(flags: list[str]) -> int:
+    """Judge settings of `temporal_worker_v8.py` as a solution of exercise 7. Returns 0 if they do, else 1."""
+    report = Report()
+    print(f"Exercise 7: {TITLES[7]}. Checking python temporal_worker_v8.py {' '.join(flags)}", flush=True)
+    verdict = Verdict([])
+    step: Step | None = None
+    async with own_server() as client:
+        try:
+            async with aclosing(exercise_7.steps(client, flags, free_port())) as steps:
+                async for next_step in steps:
+                    if step is not None:
+                        report.passed(step)
+                    step = next_step
+            if step is not None:
+                report.passed(step)
+        except Wrong as wrong:
+            verdict.failed, verdict.wrong = step, wrong
+    return conclude(7, verdict, report)
+
+
 def conclude(number: int, verdict: Verdict, report: Report) -> int:
     """Print what is left to say. Returns the exit code."""
     if verdict.failed and verdict.wrong:
         report.failed(verdict.failed, verdict.wrong)
         return 1
-    print("\nAll steps pass.", end=" ")
-    if number > 0:
-        print(f"What the solution changes: python workshop.py diff {number}")
-    else:
-        print("Everything is ready. Go on with: python workshop.py start 1")
+    what_next = {
+        0: "Everything is ready. Go on with: python workshop.py start 1",
+        7: "That was the last exercise.",
+    }
+    print(f"\nAll steps pass. {what_next.get(number, f'What the solution changes: python workshop.py diff {number}')}")
     return 0
 
 
@@ -113,6 +135,13 @@ async def own_server() -> AsyncIterator[Client]:
     async with environment:
         os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
         yield await connect()
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

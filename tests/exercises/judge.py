@@ -26,6 +26,7 @@ TITLES = {
     4: "Patch side by side",
     5: "A child for each cluster and host",
     6: "Stop the others",
+    7: "Find what the workflows wait for",
 }
 LOADS = Step("Python and Temporal accept your files", "Troubleshooting")
 REPLAYS = Step("Run again from its history, the workflow takes the same path", "Exercise 0, why two kinds of code")
