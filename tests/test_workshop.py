@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from tests.conftest import PROJECT
+from tests.exercises import exercise_7
 from tests.exercises.check import free_port
+from tests.exercises.wrong import Wrong
 from workshop import changed_activities, learners_activities, learners_client, rename_classes
 
 NAMES = ("workflow/system_patch_workflow_mine.py", "workflow/activities_mine.py", "temporal_client_mine.py")
@@ -249,3 +252,36 @@ def test_doctor_sees_that_a_port_is_taken(run: Any, elsewhere: str) -> None:
         port = taken.getsockname()[1]
         code, output = run("python", "workshop.py", "doctor", cwd=elsewhere, TEMPORAL_ADDRESS=f"localhost:{port}").end()
     assert code == 1 and f"TO DO  Ports: another program has taken {port}. Use others" in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "passed", "says"),
+    [
+        (["--max-concurrent-activities", "100"], 3, "the workers keep up"),
+        (["--max-concurrent-activities", "2"], 2, "for one of 2 slots"),
+        (["--max-concurrent-activities", "many"], 0, "'many' is no whole number"),
+    ],
+    ids=["enough slots", "too few slots", "no number"],
+)
+async def test_check_7_tells_whether_activities_wait_with_these_settings_and_why(
+    client: Client, monkeypatch: Any, capsys: Any, flags: list[str], passed: int, says: str
+) -> None:
+    monkeypatch.setattr(exercise_7, "WORKFLOWS", 1)
+    monkeypatch.setattr(exercise_7, "PACE", 0.05)
+    steps = []
+    try:
+        async for step in exercise_7.steps(client, flags, free_port()):
+            steps.append(step)
+        said = capsys.readouterr().out
+    except Wrong as wrong:
+        said = wrong.seen
+        steps.pop()
+    assert len(steps) == passed and says in said
+
+
+def test_check_7_runs_the_whole_load_from_the_command_line(run: Any) -> None:
+    check = run("python", "workshop.py", "check", "7", "--max-concurrent-activities", "50")
+    check.wait_for("ok    1. A worker starts with your settings")
+    check.signal(signal.SIGINT)
+    code, output = check.end()
+    assert code == 130 and "Traceback" not in output
