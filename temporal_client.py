@@ -51,11 +51,11 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
         else:
             answer = ApprovalAnswer(approved=not arguments.reject, approver="the client")
             await answer_approval(
-                handle, answer, by_signal=arguments.signal or not hasattr(version.workflow, "answer_approval")
+                handle, answer, by_signal=arguments.signal or "answer_approval" not in version.handlers
             )
 
     ending = asyncio.create_task(handle.result())
-    if hasattr(version.workflow, "completed_steps"):
+    if "completed_steps" in version.handlers:
         await print_progress(handle, ending, arguments.poll_interval)
     else:
         print("Waiting for its end. Until then, the worker's terminal and the Web UI show what it does.", flush=True)
@@ -78,7 +78,7 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
 
 def has_approval(version: Version) -> bool:
     """Return whether the workflow takes an answer to an approval request, in one of the two ways."""
-    return hasattr(version.workflow, "answer_approval") or hasattr(version.workflow, "answer_approval_signal")
+    return not version.handlers.isdisjoint({"answer_approval", "answer_approval_signal"})
 
 
 async def answer_approval(handle: Handle, answer: ApprovalAnswer, by_signal: bool) -> None:

@@ -257,6 +257,8 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
         what = "is gone" if error.status is RPCStatusCode.UNAVAILABLE else "answered with an error"
         print(f"The Temporal server {what}: {error.message}", file=sys.stderr)
         code = 2
+    except BrokenPipeError:  # Whoever read the output, such as `head`, has had enough.
+        code = 1
     except Exception:
         traceback.print_exc()
         code = 1

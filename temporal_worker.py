@@ -9,6 +9,7 @@ import fcntl
 import inspect
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -134,6 +135,8 @@ def set_up_logging(level: int = logging.INFO) -> None:
     # The messages name host and cluster; which task it was, the Web UI shows better than a line that is cut off.
     activity.logger.activity_info_on_message = False
     workflow.logger.workflow_info_on_message = False
+    # When a client replaces a run, activities of the old one end. The SDK warns of what it then no longer can cancel.
+    warnings.filterwarnings("ignore", "Cannot find activity to cancel")
 
 
 def main() -> None:

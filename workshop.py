@@ -59,6 +59,7 @@ ACTIVITIES = PROJECT / "workflow" / "activities_mine.py"
 CLIENT = PROJECT / "temporal_client_mine.py"
 OLD = PROJECT / "old"
 EXERCISES_WITH_ACTIVITIES = (3, 6)
+QUICK_EXERCISES = (1, 4, 5)  # The others want to be watched.
 # The functions of the client that a learner writes, and in which exercise.
 CLIENT_FUNCTIONS = {"answer_approval": 1, "print_progress": 2}
 
@@ -85,19 +86,20 @@ def start(number: int, force: bool) -> int:
         aside.mkdir(parents=True)
         for file in existing:
             file.rename(aside / file.name)
-        print(f"Your old files are in {aside.relative_to(PROJECT)}.")
-    WORKFLOW.write_text(learners_workflow(number))
-    print(f"Exercise {number}: {TITLES[number]}. Your files, for now as in version {number}:")
-    print(f"  {WORKFLOW.relative_to(PROJECT)}")
+    files = {WORKFLOW: learners_workflow(number), CLIENT: learners_client(number)}
     if number in EXERCISES_WITH_ACTIVITIES:
-        ACTIVITIES.write_text(learners_activities(number))
-        print(f"  {ACTIVITIES.relative_to(PROJECT)}")
-    CLIENT.write_text(learners_client(number))
-    print(f"  {CLIENT.relative_to(PROJECT)}")
+        files[ACTIVITIES] = learners_activities(number)
+    for file, text in files.items():
+        file.write_text(text)
+    if existing:
+        print(f"Your old files are in {aside.relative_to(PROJECT)}.")
+    print(f"Exercise {number}: {TITLES[number]}. Your files, for now as in version {number}:")
+    for file in files:
+        print(f"  {file.relative_to(PROJECT)}")
     print(
         f"""
 Try them, each in a terminal of its own:
-  python temporal_worker.py mine --pace 0.2
+  python temporal_worker.py mine{" --pace 0.2" if number in QUICK_EXERCISES else ""}
   python temporal_client_mine.py
 Then read on in README.md. When you think you are done: python workshop.py check {number}"""
     )
@@ -463,7 +465,7 @@ def main() -> None:
     if arguments.command == "diff" and arguments.mine and arguments.exercise == 7:
         parser.error("--mine: there is nothing to write in exercise 7")
     RUN_FOLDER.mkdir(exist_ok=True)
-    run_script(lambda: run_command(arguments))
+    run_script(lambda: run_command(arguments), "Stopped.")
 
 
 async def run_command(arguments: argparse.Namespace) -> int:

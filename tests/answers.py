@@ -368,7 +368,7 @@ WRONG = [
         2,
         "records only the clusters",
         [(PATCHED, "")],
-        "cluster3_host1 was patched, and the list was",
+        "cluster3_host1 was patched, the next host not yet, and the list was",
     ),
     Answer(
         2,
@@ -388,6 +388,71 @@ WRONG = [
                 "    await asyncio.wait([ending])\n    while True:\n        ended = ending.done()",
             )
         ],
+    ),
+    Answer(
+        2,
+        "records the approval before a rejection is looked at",
+        [
+            ('        self.record_step("patching approved")\n', ""),
+            (REJECTED, '        self.record_step("patching approved")\n' + REJECTED),
+        ],
+        "After a rejection by update the list was",
+    ),
+    Answer(
+        2,
+        "records an approval by update only",
+        [
+            ('        self.record_step("patching approved")\n', ""),
+            (UPDATE, UPDATE.replace("        return", '        self.record_step("patching approved")\n        return')),
+        ],
+        "After a rejection by update the list was|After an approval by signal the list was",
+    ),
+    Answer(
+        2,
+        "records a host even if it failed",
+        [
+            (PATCHED, ""),
+            (
+                "            await self._process_host(host)\n",
+                '            try:\n                await self._process_host(host)\n            finally:\n                self.record_step(f"{host.hostname} patched")\n',
+            ),
+        ],
+        "cluster9_host1 could not be patched, and the list was",
+    ),
+    Answer(
+        2,
+        "records the hosts when all of a batch are done",
+        [
+            (PATCHED, ""),
+            (
+                "            await self._process_host(host)\n",
+                '            await self._process_host(host)\n        for host in hosts:\n            self.record_step(f"{host.hostname} patched")\n',
+            ),
+        ],
+        "cluster3_host1 was patched, the next host not yet, and the list was",
+    ),
+    Answer(
+        2,
+        "has a client that does not ask after the end",
+        [],
+        "In the end the list was|had not printed",
+        client=[
+            ("    while True:\n        ended = ending.done()", "    while not ending.done():\n        ended = False")
+        ],
+    ),
+    Answer(
+        2,
+        "has a client that prints everything again and again",
+        [],
+        "The client printed 'cluster4_host1 patched' more than once",
+        client=[("steps[printed:]", "steps")],
+    ),
+    Answer(
+        2,
+        "has a client that asks without a pause",
+        [],
+        "The client asked .* times in",
+        client=[("timeout=poll_interval", "timeout=0.001")],
     ),
     # 3
     Answer(
@@ -475,7 +540,17 @@ WRONG = [
         3,
         "has a heartbeat timeout of a minute",
         [("heartbeat_timeout=timedelta(seconds=2)", "heartbeat_timeout=timedelta(seconds=60)")],
-        "Only after 10 s of silence",
+        "heartbeat_timeout is 10 s or more",
+    ),
+    Answer(
+        3, "has eight steps only", [], "The update took 8 s, and sent 8 heartbeats", update(LOOP.replace("10", "9"))
+    ),
+    Answer(
+        3,
+        "forgets that it is an activity",
+        [],
+        "Your perform_update_activity is no activity",
+        update(LOOP).replace("    @activity.defn\n", ""),
     ),
     # 4
     Answer(
@@ -488,13 +563,13 @@ WRONG = [
         4,
         "patches only the hosts side by side",
         [(GATHER_CLUSTERS, "[await self._process_target_cluster(cluster) for cluster in clusters]")],
-        "While cluster3_host1, cluster3_host2 was being updated, no update was begun in cluster4",
+        "While cluster3_host1, cluster3_host2, cluster3_host3 were being updated, no update was begun in cluster4",
     ),
     Answer(
         4,
         "does not wait for the pilots",
         [(PILOTS_AND_OTHERS, "        await self._process_hosts(hosts)\n")],
-        "While the pilots were being updated, cluster3_host3.* was begun",
+        "While the pilots were being updated, cluster3_host4.* were begun",
     ),
     Answer(
         4,
@@ -510,7 +585,7 @@ WRONG = [
 """,
             )
         ],
-        "The pilot cluster3_host2 was not patched yet, and cluster3_host[34].* was begun",
+        "The pilot cluster3_host3 was not patched yet, and cluster3_host[45].* (was|were) begun",
     ),
     Answer(
         4,
@@ -539,6 +614,35 @@ WRONG = [
         "loses the results",
         [("results = " + GATHER_CLUSTERS, GATHER_CLUSTERS + "\n        results: list[ClusterPatchResult] = []")],
         "For cluster3 the result has none",
+    ),
+    Answer(
+        4,
+        "patches the pilots once more with the others",
+        [("self._process_hosts(hosts[cluster.pilot_count :])", "self._process_hosts(hosts)")],
+        "cluster3_host1 was updated 2 times|While the pilots|was begun|were begun",
+    ),
+    Answer(
+        4,
+        "swallows the failure of a host",
+        [(GATHER_HOSTS, GATHER_HOSTS.replace("])", "], return_exceptions=True)"))],
+        "The workflow completed, as if all had gone well",
+    ),
+    Answer(
+        4,
+        "patches two hosts at a time",
+        [
+            (
+                GATHER_HOSTS,
+                "for i in range(0, len(hosts), 2):\n            await asyncio.gather(*[self._process_host(host) for host in hosts[i : i + 2]])",
+            )
+        ],
+        "Not begun: cluster3_host3, cluster4_host3",
+    ),
+    Answer(
+        4,
+        "forgets to await",
+        [(GATHER_HOSTS, "[self._process_host(host) for host in hosts]")],
+        "_process_host was called, but never awaited",
     ),
     # 5
     Answer(
@@ -611,7 +715,7 @@ WRONG = [
         5,
         "does not wait for the hosts' children",
         [(HOST_CHILD, HOST_CHILD.replace("execute_child_workflow", "start_child_workflow"))],
-        "cluster3 did not wait for its hosts. The workflow is completed already",
+        "The workflow of cluster3 has ended, and its hosts have not",
     ),
     Answer(
         5,
@@ -624,6 +728,24 @@ WRONG = [
         "appends to a list that the child does not have",
         [(REPORT, PATCHED)],
         "AttributeError: 'SystemPatchWorkflow_Host_.*' object has no attribute 'record_step'",
+    ),
+    Answer(
+        5,
+        "reports a host before it is patched",
+        [(REPORT, ""), ("        try:\n" + PRECONDITIONS, "        try:\n" + REPORT + PRECONDITIONS)],
+        "cluster3_host1 was still being updated, and the list had",
+    ),
+    Answer(
+        5,
+        "swallows the failure of a host's child",
+        [(GATHER_HOSTS, GATHER_HOSTS.replace("])", "], return_exceptions=True)"))],
+        "The workflow completed, as if all had gone well",
+    ),
+    Answer(
+        5,
+        "does not wait for the clusters",
+        [(CLUSTER_CHILD, CLUSTER_CHILD.replace("execute_child_workflow", "start_child_workflow"))],
+        "Is an `await` missing",
     ),
     # 6
     Answer(
@@ -763,6 +885,22 @@ WRONG = [
 ]
 
 RIGHT = [
+    Answer(
+        1,
+        "has methods of other names than its handlers",
+        [
+            (
+                "@workflow.update\n    def answer_approval(",
+                '@workflow.update(name="answer_approval")\n    def answered(',
+            ),
+            ("@answer_approval.", "@answered."),
+            (
+                "@workflow.signal\n    def answer_approval_signal(",
+                '@workflow.signal(name="answer_approval_signal")\n    def answered_by_signal(',
+            ),
+        ],
+        client=[],
+    ),
     Answer(1, "has only an update", [("\n" + SIGNAL, "")]),
     Answer(1, "has only a signal", [(UPDATE + "\n" + VALIDATOR, "")]),
     Answer(
@@ -810,6 +948,12 @@ RIGHT = [
             (PERFORM_UPDATE, PERFORM_UPDATE + '            self.record_step(f"updated: {host.hostname}")\n'),
             ('f"{host.hostname} patched"', 'f"all done: {host.hostname}"'),
         ],
+    ),
+    Answer(
+        2,
+        "has a method of another name than its query",
+        [("@workflow.query\n    def completed_steps", '@workflow.query(name="completed_steps")\n    def progress')],
+        client=[],
     ),
     Answer(2, "records a host before its success notification", [(PATCHED, ""), (SUCCESS, PATCHED + SUCCESS)]),
     Answer(
@@ -883,7 +1027,13 @@ RIGHT = [
         [
             (
                 GATHER_HOSTS,
-                "if hosts:\n            await workflow.wait([asyncio.create_task(self._process_host(host)) for host in hosts])",
+                """\
+tasks = [asyncio.create_task(self._process_host(host)) for host in hosts]
+        if tasks:
+            await workflow.wait(tasks)
+        for task in tasks:
+            task.result()
+""",
             )
         ],
     ),

@@ -37,6 +37,12 @@ class Version:
         return f"system-patch-{self.name}"
 
     @property
+    def handlers(self) -> set[str]:
+        """The names of the workflow's signals, updates and queries."""
+        definition = getattr(self.workflow, "__temporal_workflow_definition")
+        return {name for kind in (definition.signals, definition.updates, definition.queries) for name in kind if name}
+
+    @property
     def workflow_id(self) -> str:
         """The id of the one run at a time that a client starts."""
         return f"system-patch-{self.name}"

@@ -20,7 +20,7 @@ from temporal_connection import UserError, connect
 from temporal_server import QUICK_TASKS, find_temporal_cli
 from tests.exercises import exercise_7
 from tests.exercises.judge import TITLES, Verdict, judge
-from tests.exercises.wrong import Step, Wrong, where_it_is
+from tests.exercises.wrong import PROJECT, Step, Wrong, where_it_is
 
 BLOCKED_AFTER = 2.0
 
@@ -59,8 +59,9 @@ class Report:
 async def check(number: int, name: str, script: Path) -> int:
     """Judge version `name` and its client as a solution of exercise `number`. Returns 0 if all steps pass, else 1."""
     report = Report()
-    files = f"workflow/system_patch_workflow_{name}.py" + (f", {script.name}" if number < 3 else "")
-    print(f"Exercise {number}: {TITLES[number]}. Checking {files}", flush=True)
+    files = [f"workflow/system_patch_workflow_{name}.py", script.name if number < 3 else "workflow/activities_mine.py"]
+    there = [file for file in files if (PROJECT / file).exists() and (name == "mine" or "mine" not in file)]
+    print(f"Exercise {number}: {TITLES[number]}. Checking {', '.join(there)}", flush=True)
     logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.
     try:
         verdict = await judge_alone(number, name, script, report)

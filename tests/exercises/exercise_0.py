@@ -29,4 +29,4 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
         async with await ClientScript(lab).start("--clusters", CLUSTER) as client:
             await lab.wait(client.ended, patience=3)
             if client.process.returncode != 0 or not any("cluster1_host5" in line for line in client.lines):
-                raise Wrong(client.said(), "It ends with exit code 0, and names the patched hosts.")
+                raise client.wrong("", "It ends with exit code 0, and names the patched hosts.")

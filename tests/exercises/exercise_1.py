@@ -26,9 +26,12 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
 
     yield Step("It asks for approval before it does anything else", "Exercise 1, point 1")
     await lab.wait(lambda: bool(lab.activities_in(unanswered)))
-    first = next(iter(lab.activities_in(unanswered)), "none")
-    if first != REQUEST:
-        raise Wrong(f"The first activity was {first}.", f"The first activity is {REQUEST}.")
+    begun = lab.activities_in(unanswered)
+    expected = f"`run` first awaits {REQUEST}."
+    if not begun:
+        raise Wrong(f"No activity was begun. {await lab.what_it_does(unanswered)}", expected)
+    if begun[0] != REQUEST:
+        raise Wrong(f"The first activity was {begun[0]}.", expected)
 
     yield Step("Without an answer in time it fails and says so, and nothing is patched", "Exercise 1, points 2 and 5")
     await no_answer(lab, unanswered)
@@ -83,16 +86,9 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
 async def complete(lab: Lab, by_signal: bool) -> None:
     """Approve a workflow that has asked for it. Raises `Wrong` if it does not complete."""
     handle = await lab.start([CLUSTER])
-    await lab.until(lambda: waits(handle), timeout=2)
+    await lab.until(lambda: lab.is_waiting(handle), timeout=2)
     await answer(lab, handle, by_signal, YES)
     await completed(lab, handle, "After an approval, it patches the hosts and returns them.")
-
-
-async def waits(handle: Handle) -> bool:
-    """Return whether the request was made, and the workflow has nothing to do but to wait for the answer."""
-    events = [event.event_type for event in await history(handle)]
-    idle = events[-1] in (EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, EventType.EVENT_TYPE_TIMER_STARTED)
-    return idle and EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED in events
 
 
 async def complete_at_once(lab: Lab, by_signal: bool) -> None:
@@ -186,6 +182,6 @@ async def client_answers(lab: Lab, flags: list[str], approved: bool) -> None:
             EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
         }
         if not answered & set(events):
-            raise Wrong(f"The client's workflow got no answer. {client.said()}", expected)
+            raise client.wrong("The client's workflow got no answer.", expected)
         if client.process.returncode != (0 if approved else 1):
-            raise Wrong(client.said(), expected)
+            raise client.wrong("The workflow did not end like that.", expected)

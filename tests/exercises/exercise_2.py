@@ -1,12 +1,15 @@
 """Ask for the progress."""
 
+import time
 from collections.abc import AsyncGenerator
 
-from tests.exercises.lab import HEALTH, PRECONDITIONS, REQUEST, UPDATE, ClientScript, Lab, hosts_of
+from tests.exercises.lab import GET_HOSTS, HEALTH, PRECONDITIONS, UPDATE, ClientScript, Lab, hosts_of
 from tests.exercises.wrong import Step, Wrong
+from tests.runs import NO
 
 CLUSTER = "cluster3"
 FIRST, SECOND = hosts_of(CLUSTER, 2)
+POLL_INTERVAL = 0.2
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
@@ -15,23 +18,18 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     for activity in (PRECONDITIONS, UPDATE, HEALTH):
         lab.hold(activity, FIRST)
     lab.hold(PRECONDITIONS, SECOND)
-    handle = await lab.start([CLUSTER])
-    await lab.wait(lambda: REQUEST in lab.activities_in(handle))
+    handle = await lab.start([CLUSTER], pilot_count=2)
+    await lab.until(lambda: lab.is_waiting(handle), timeout=2)
 
     yield Step("It has a query completed_steps, which returns a list of texts", "Exercise 2, points 1 and 2")
     unapproved = await lab.completed_steps(handle)
 
     yield Step("The approval is a step, once it is there", "Exercise 2, point 1")
-    if lab.ways() and "patching approved" in unapproved:
-        raise Wrong(f"Nobody had answered yet, and the list was {unapproved}.", "It records what is done, not before.")
     await lab.approve(handle)
     await reached(lab, PRECONDITIONS, FIRST)
     approved = await lab.completed_steps(handle)
-    if lab.ways() and len(approved) <= len(unapproved):
-        raise Wrong(
-            f"The list was {unapproved} before the approval, and {approved} after it.",
-            "After the approval there is one step more, such as 'patching approved'.",
-        )
+    if lab.ways():
+        await approval_is_a_step(lab, unapproved, approved)
 
     yield Step("A host is in the list when it is patched, and not before", "Exercise 2, point 1")
     expected = f"'{FIRST} patched' gets into the list after all that is done with this host, its health check included."
@@ -52,20 +50,21 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
         listed = await lab.completed_steps(handle)
         if about(early, FIRST):
             raise Wrong(f"The health check of {FIRST} was not done yet, and the list was {early}.", expected)
-        raise Wrong(f"{FIRST} was patched, and the list was {listed}.", expected)
+        raise Wrong(f"{FIRST} was patched, the next host not yet, and the list was {listed}.", expected)
 
     yield Step("To ask changes nothing", "Exercise 2, point 2")
     answers = [await lab.completed_steps(handle) for _ in range(3)]
     if answers[0] != answers[1] or answers[1] != answers[2]:
         raise Wrong(f"Asked three times in a row, it answered {answers}.", "A query only reads.")
 
-    yield Step("In the end all hosts are in the list", "Exercise 2, point 1")
+    yield Step("In the end all hosts are in the list, but none that failed", "Exercise 2, point 1")
     lab.release(PRECONDITIONS, SECOND)
     await lab.result(handle, "The workflow still completes.")
     listed = await lab.completed_steps(handle)
     for host in (FIRST, SECOND):
         if not about(listed, host):
             raise Wrong(f"{host} is not in the list: {listed}.", "Each host that is patched is a step.")
+    await failed_host_is_not_listed(lab, about(listed, FIRST)[-1])
 
     if lab.script is not None:
         yield Step("Your client asks again and again, and prints what is new", "Exercise 2, point 3")
@@ -86,27 +85,81 @@ async def reached(lab: Lab, activity: str, host: str) -> None:
         )
 
 
+async def approval_is_a_step(lab: Lab, unapproved: list[str], approved: list[str]) -> None:
+    """Raise `Wrong` if an approval, in any way, is no step more, or if a rejection is one."""
+    expected = "After the approval, and not before, there is one step more, such as 'patching approved'."
+    if len(approved) <= len(unapproved):
+        if "patching approved" in unapproved:
+            raise Wrong(f"Nobody had answered yet, and the list was {unapproved}.", expected)
+        raise Wrong(f"The list was {unapproved} before the approval, and {approved} after it.", expected)
+    for way, by_signal in enumerate(lab.ways()):
+        name = "signal" if by_signal else "update"
+        cluster = f"cluster{7 + way}"
+        lab.hold(GET_HOSTS, cluster)
+        handle = await lab.start([cluster])
+        await lab.answer(handle, by_signal)
+        await lab.wait(lambda cluster=cluster: cluster in lab.begun(GET_HOSTS))  # type: ignore[misc]
+        if len(listed := await lab.completed_steps(handle)) <= len(unapproved):
+            raise Wrong(f"After an approval by {name} the list was {listed}.", expected)
+        await handle.terminate()
+        handle = await lab.start([CLUSTER])
+        await lab.answer(handle, by_signal, NO)
+        await lab.closed(handle, "A workflow that is rejected fails.")
+        if len(listed := await lab.completed_steps(handle)) > len(unapproved):
+            raise Wrong(f"After a rejection by {name} the list was {listed}.", expected)
+
+
+async def failed_host_is_not_listed(lab: Lab, patched: str) -> None:
+    """Let a host fail. Raises `Wrong` if it is listed like one that is patched, or if the failure is lost."""
+    host = hosts_of("cluster9", 1)[0]
+    lab.failing.add((PRECONDITIONS, host))
+    handle = await lab.start(["cluster9"])
+    await lab.approve(handle)
+    await lab.failure(handle, "A workflow with a host that fails still fails.")
+    if patched.replace(FIRST, host) in (listed := await lab.completed_steps(handle)):
+        raise Wrong(f"{host} could not be patched, and the list was {listed}.", "A step in the list was completed.")
+
+
 async def client_prints(lab: Lab) -> None:
     """Hold a workflow of the client's twice, and look each time at what the client has printed by then."""
     cluster = "cluster4"
-    first, second = hosts_of(cluster, 2)
-    lab.hold(HEALTH, first, second)
+    hosts = hosts_of(cluster, 2)
+    lab.hold(HEALTH, *hosts)
     script = lab.script and lab.script.name
-    expected = f"While the workflow runs, `python {script} --poll-interval 0.1` prints each step within a moment."
-    async with await ClientScript(lab).start(
-        "--clusters", cluster, "--pilot-count", "1", "--poll-interval", "0.1"
-    ) as c:
-        for host in (first, second):
-            if not await lab.wait(lambda host=host: host in lab.begun(HEALTH) or c.ended()) or c.ended():  # type: ignore[misc]
-                raise Wrong(f"The client's workflow did not get on. {c.said()}", expected)
-            steps = await lab.completed_steps(c.workflow)
+    flags = ["--clusters", cluster, "--pilot-count", "1", "--poll-interval", str(POLL_INTERVAL)]
+    expected = f"`python {script} {' '.join(flags)}` asks every {POLL_INTERVAL:g} s, and prints each new step once."
+    queries, started = lab.queries(), time.monotonic()
+    async with await ClientScript(lab).start(*flags) as client:
 
-            def missing(steps: list[str] = steps) -> list[str]:
-                return [step for step in steps if not any(step in line for line in c.lines)]
+        def missing(steps: list[str]) -> list[str]:
+            return [step for step in steps if not any(step in line for line in client.lines)]
 
-            if not await lab.wait(lambda missing=missing: not missing()):  # type: ignore[misc]
-                raise Wrong(f"The list was {steps}, and the client had not printed {missing()}. {c.said()}", expected)
+        for host in hosts:
+            if not await lab.wait(lambda host=host: host in lab.begun(HEALTH) or client.ended(), patience=2):  # type: ignore[misc]
+                raise client.wrong("The client's workflow did not get on.", expected)
+            if client.ended():
+                raise client.wrong("The client ended before its workflow.", expected)
+            steps = await lab.completed_steps(client.workflow)
+            if not await lab.wait(lambda steps=steps: not missing(steps)):  # type: ignore[misc]
+                raise client.wrong(f"The list was {steps}, and the client had not printed {missing(steps)}.", expected)
+            asked_twice = lab.queries() + 2
+
+            async def has_asked(number: int = asked_twice) -> bool:
+                return lab.queries() >= number
+
+            await lab.until(has_asked, timeout=1)
+            for step in about(steps, cluster):
+                if len([line for line in client.lines if step in line]) > 1:
+                    raise client.wrong(f"The client printed {step!r} more than once.", expected)
             lab.release(HEALTH, host)
-        await lab.wait(c.ended, patience=2)
-        if c.process.returncode != 0:
-            raise Wrong(c.said(), "In the end the client prints the result, and its exit code is 0.")
+        asked, took = lab.queries() - queries, time.monotonic() - started
+        if asked > 3 * took / POLL_INTERVAL:
+            raise client.wrong(f"The client asked {asked} times in {took:.1f} s.", expected)
+        await lab.wait(client.ended, patience=2)
+        if client.process.returncode != 0:
+            raise client.wrong("", "In the end the client prints the result, and its exit code is 0.")
+        steps = await lab.completed_steps(client.workflow)
+        if missing(steps):
+            raise client.wrong(
+                f"In the end the list was {steps}.", "After the workflow's end the client asks once more."
+            )

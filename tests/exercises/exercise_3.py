@@ -56,7 +56,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     timeout = await heartbeat_timeout(lab)
     if not timedelta() < timeout <= timedelta(seconds=5):
         raise Wrong(
-            f"Only after {timeout.total_seconds():g} s of silence the server takes the update for lost."
+            f"The update's heartbeat_timeout is {timeout.total_seconds():g} s{' or more' * (timeout.seconds == 10)}."
             if timeout
             else "The update has no heartbeat_timeout: the server waits the 10 seconds of start_to_close_timeout.",
             "UPDATE_OPTIONS in the workflow has a heartbeat_timeout of 2 seconds.",
@@ -116,8 +116,8 @@ def reports_each_second(heartbeats: list[Heartbeat], seconds: float) -> None:
     expected = "It has nine steps of one second each, and after each of them it sends a heartbeat."
     if not heartbeats:
         raise Wrong("The update sent no heartbeat.", expected)
-    if not 0.5 <= seconds / SECONDS <= 1.5:
-        raise Wrong(f"The update took {seconds:g} s.", expected)
+    if abs(seconds - SECONDS) > 0.5:
+        raise Wrong(f"The update took {seconds:g} s, and sent {len(heartbeats)} heartbeats.", expected)
     times = [0.0, *(heartbeat.slept for heartbeat in heartbeats), seconds]
     silence = max(after - before for before, after in itertools.pairwise(times))
     if silence > 1.5 * seconds / STEPS:

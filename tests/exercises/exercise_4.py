@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncGenerator
 
-from tests.exercises.lab import SUCCESS, UPDATE, Lab, hosts_of, listed
+from tests.exercises.lab import PRECONDITIONS, SUCCESS, UPDATE, Lab, hosts_of, listed, were
 from tests.exercises.wrong import Step, Wrong
 from tests.runs import Handle
 
 CLUSTERS = ["cluster3", "cluster4"]
-PILOT_COUNT = 2
-PILOTS = {host for cluster in CLUSTERS for host in hosts_of(cluster, 4)[:PILOT_COUNT]}
-OTHERS = {host for cluster in CLUSTERS for host in hosts_of(cluster, 4)[PILOT_COUNT:]}
+HOSTS, PILOT_COUNT = 5, 3
+PILOTS = {host for cluster in CLUSTERS for host in hosts_of(cluster, HOSTS)[:PILOT_COUNT]}
+OTHERS = {host for cluster in CLUSTERS for host in hosts_of(cluster, HOSTS)[PILOT_COUNT:]}
 
 AFTER = "Hosts that are no pilots begin when all pilots of their cluster are patched."
 
@@ -35,10 +35,13 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     lab.release(UPDATE, *OTHERS)
     await complete(lab, handle)
 
+    yield Step("A pilot that fails still fails the workflow, and the others stay as they are", "Exercise 4")
+    await failure_is_kept(lab)
+
 
 async def start(lab: Lab) -> Handle:
     """Start a workflow in which every update is held, and wait until no more of them begin."""
-    lab.hosts_per_cluster = 4
+    lab.hosts_per_cluster = HOSTS
     lab.hold(UPDATE, *PILOTS, *OTHERS)
     handle = await lab.start(CLUSTERS, PILOT_COUNT)
     await lab.approve(handle)
@@ -56,10 +59,13 @@ async def clusters_side_by_side(lab: Lab, handle: Handle) -> None:
     clusters = {host.partition("_")[0] for host in under_way(lab)}
     if clusters != set(CLUSTERS):
         if not clusters:
-            raise Wrong(f"No update was begun. {await lab.what_it_does(handle)}", "Approved, it patches the hosts.")
+            raise Wrong(
+                f"No update was begun. {await lab.what_it_does(handle)}",
+                "Approved, it patches the hosts, and waits until that is done.",
+            )
         others = listed(set(CLUSTERS) - clusters)
         raise Wrong(
-            f"While {listed(under_way(lab))} was being updated, no update was begun in {others}.",
+            f"While {were(under_way(lab))} being updated, no update was begun in {others}.",
             "Hosts of both clusters are under way at the same time.",
         )
 
@@ -76,20 +82,33 @@ def hosts_side_by_side(lab: Lab, hosts: set[str], name: str) -> None:
 def others_are_waiting(lab: Lab) -> None:
     """Raise `Wrong` if a host that is no pilot was begun."""
     if early := OTHERS & lab.begun():
-        raise Wrong(f"While the pilots were being updated, {listed(early)} was begun.", AFTER)
+        raise Wrong(f"While the pilots were being updated, {were(early)} begun.", AFTER)
 
 
 async def pilots_first(lab: Lab) -> None:
     """Let all pilots but one end. Raises `Wrong` if another host of that one's cluster begins."""
     cluster = CLUSTERS[0]
-    others = set(hosts_of(cluster, 4)[PILOT_COUNT:])
-    last = hosts_of(cluster, 4)[PILOT_COUNT - 1]
+    others = set(hosts_of(cluster, HOSTS)[PILOT_COUNT:])
+    last = hosts_of(cluster, HOSTS)[PILOT_COUNT - 1]
     others_are_waiting(lab)
     lab.release(UPDATE, *PILOTS - {last})
     await lab.wait(lambda: lab.done(SUCCESS) >= PILOTS - {last})
     if await lab.wait(lambda: bool(others & lab.begun()), patience=0.4):
-        raise Wrong(f"The pilot {last} was not patched yet, and {listed(others & lab.begun())} was begun.", AFTER)
+        raise Wrong(f"The pilot {last} was not patched yet, and {were(others & lab.begun())} begun.", AFTER)
     lab.release(UPDATE, last)
+
+
+async def failure_is_kept(lab: Lab) -> None:
+    """Let a pilot of a third cluster fail. Raises `Wrong` if the workflow goes on as if nothing had happened."""
+    hosts = hosts_of("cluster9", HOSTS)
+    lab.failing.add((PRECONDITIONS, hosts[1]))
+    handle = await lab.start(["cluster9"], PILOT_COUNT)
+    await lab.approve(handle)
+    await lab.failure(handle, f"{hosts[1]} could not be patched, so the workflow fails, as it did before.")
+    if begun := set(hosts[PILOT_COUNT:]) & lab.begun():
+        raise Wrong(
+            f"The pilot {hosts[1]} failed, and {were(begun)} begun.", "If a pilot fails, they stay as they are."
+        )
 
 
 async def complete(lab: Lab, handle: Handle) -> None:
@@ -97,11 +116,14 @@ async def complete(lab: Lab, handle: Handle) -> None:
     result = await lab.result(handle, "When all hosts are patched, the workflow completes.")
     patched = {cluster.cluster: set(cluster.patched_hosts) for cluster in result.clusters if cluster}
     for cluster in CLUSTERS:
-        if patched.get(cluster) != set(hosts_of(cluster, 4)):
+        if patched.get(cluster) != set(hosts_of(cluster, HOSTS)):
             raise Wrong(
                 f"For {cluster} the result has {listed(patched.get(cluster, set()))}.",
                 "The result names every cluster, and with it all its hosts that were patched.",
             )
+    for host in sorted(PILOTS | OTHERS):
+        if (times := lab.updates_of(host)) != 1:
+            raise Wrong(f"{host} was updated {times} times.", "Each host is patched once.")
     steps = await lab.completed_steps(handle)
     if missing := {host for host in PILOTS | OTHERS if not any(host in step for step in steps)}:
         raise Wrong(

@@ -12,6 +12,7 @@ from tests.exercises.exercise_4 import (
     PILOTS,
     clusters_side_by_side,
     complete,
+    failure_is_kept,
     hosts_side_by_side,
     others_are_waiting,
     start,
@@ -40,8 +41,10 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     await ids_are_unique(lab, handle)
 
     yield Step("The rollout waits for its children, and has their results and their progress", "Exercise 5, point 4")
+    early = await lab.completed_steps(handle)
     lab.release(UPDATE, *PILOTS, *OTHERS)
     await complete(lab, handle)
+    await nothing_was_reported_early(lab, handle, early)
     for name, run in (await tree(lab.client, handle)).items():
         status = (await run.describe()).status
         if status != WorkflowExecutionStatus.COMPLETED:
@@ -49,6 +52,9 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
                 f"The rollout is completed, and its child {name} is {status and status.name}.",
                 "A parent ends after its children.",
             )
+
+    yield Step("A pilot that fails still fails the rollout, and the others stay as they are", "Exercise 4")
+    await failure_is_kept(lab)
 
 
 def workflow_of(lab: Lab, activity: str, subject: str) -> str:
@@ -95,7 +101,8 @@ async def hosts_are_children(lab: Lab) -> None:
     for cluster in CLUSTERS:
         child = lab.client.get_workflow_handle(workflow_of(lab, GET_HOSTS, cluster))
         if (await child.describe()).status != WorkflowExecutionStatus.RUNNING:
-            raise Wrong(f"{cluster} did not wait for its hosts. {await lab.what_it_does(child)}", expected)
+            ended = f"The workflow of {cluster} has ended, and its hosts have not."
+            raise Wrong(f"{ended} {await lab.what_it_does(child)}", expected)
 
 
 async def refused_children(lab: Lab, handle: Handle) -> list[str]:
@@ -108,11 +115,20 @@ async def refused_children(lab: Lab, handle: Handle) -> list[str]:
     ]
 
 
+async def nothing_was_reported_early(lab: Lab, handle: Handle, early: list[str]) -> None:
+    """Raise `Wrong` if a host was in the list when it was still being updated, and is not there anew."""
+    steps = await lab.completed_steps(handle)
+    for host in sorted(PILOTS):
+        reported = [step for step in early if host in step]
+        if reported and len([step for step in steps if host in step]) == len(reported):
+            raise Wrong(f"{host} was still being updated, and the list had {reported}.", "A host reports what is done.")
+
+
 async def ids_are_unique(lab: Lab, handle: Handle) -> None:
     """Start a second rollout of a cluster beside the first. Raises `Wrong` if their children's ids clash."""
     expected = (
-        "A child's id is its parent's id, a '/' and the name of the cluster or host: so you find it, and two rollouts "
-        "can run at the same time."
+        "A child's id has the id of its parent in it, so that two rollouts can run at the same time, and the name of "
+        "the cluster or host, so that you find it."
     )
     for name in [*CLUSTERS, *PILOTS]:
         found = workflow_of(lab, PRECONDITIONS if "_host" in name else GET_HOSTS, name)
@@ -134,3 +150,4 @@ async def ids_are_unique(lab: Lab, handle: Handle) -> None:
     if not together:
         raise Wrong(f"A second rollout beside the first did not get on. {await lab.what_it_does(second)}", expected)
     await second.terminate()
+    del lab.calls[begun:]  # What follows is about the first rollout.

@@ -7,7 +7,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
 from temporal_client import ending_of
 from tests.exercises.exercise_5 import workflow_of
-from tests.exercises.lab import ALERT, GET_HOSTS, PRECONDITIONS, UPDATE, Lab, hosts_of, listed
+from tests.exercises.lab import ALERT, GET_HOSTS, PRECONDITIONS, UPDATE, Lab, hosts_of, listed, were
 from tests.exercises.wrong import Step, Wrong
 from tests.runs import Handle
 
@@ -152,8 +152,11 @@ async def others_complete(lab: Lab) -> None:
                 f"{name} is {status}.{why}",
                 "cluster3 has nothing to do with the failure in cluster2: it and its hosts are Completed.",
             )
+    for host in begun:
+        if (times := lab.updates_of(host)) != 1:
+            raise Wrong(f"{host} was updated {times} times.", "Each host is patched once.")
     if begun != HEALTHY:
-        raise Wrong(f"Of cluster3 only {listed(begun)} were patched.", "All hosts of the other clusters are.")
+        raise Wrong(f"Of cluster3 only {were(begun)} patched.", "All hosts of the other clusters are.")
 
 
 async def rollout_fails(lab: Lab, handle: Handle) -> None:
@@ -169,5 +172,9 @@ async def rollout_fails(lab: Lab, handle: Handle) -> None:
     except WorkflowFailureError as error:
         message = str(error.cause)
         if BROKEN not in message or reason not in message:
-            inner = f" (Further inside it says: {ending_of(error)}.)" if BROKEN in ending_of(error) else ""
+            inner = (
+                f" (Further inside it says: {ending_of(error).removeprefix('failed: ')})"
+                if BROKEN in ending_of(error)
+                else ""
+            )
             raise Wrong(f"The rollout's message is {message!r}.{inner}", expected) from None

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from tests.exercises.lab import Lab, open_lab
 from tests.exercises.replay import replay, replay_elsewhere
-from tests.exercises.wrong import DETERMINISTIC, Step, Wrong, explain_core_message, shortened
+from tests.exercises.wrong import DETERMINISTIC, Step, Wrong, explain_core_message, shortened, what_python_warned_of
 from tests.runs import tree
 from workflow import Version, VersionError, find_version
 
@@ -29,6 +29,7 @@ TITLES = {
     7: "Find what the workflows wait for",
 }
 LOADS = Step("Python and Temporal accept your files", "Troubleshooting")
+RUNS = "Your code runs without an error"
 REPLAYS = Step("Run again from its history, the workflow takes the same path", "Exercise 0, why two kinds of code")
 
 
@@ -66,24 +67,30 @@ async def judge(
 
     async def go() -> None:
         exercise = importlib.import_module(f"tests.exercises.exercise_{number}")
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            async with open_lab(client, load(name), script) as lab:
-                steps: AsyncGenerator[Step, None] = exercise.steps(lab)
-                async with contextlib.aclosing(steps):
-                    while (next_step := await unless_trouble(lab, anext(steps, None))) is not None:
-                        passed(next_step)
-                passed(REPLAYS)
-                await unless_trouble(lab, take_the_same_path(lab, in_own_process))
-        for warning in warned:
-            if "is non-deterministic" in str(warning.message):
-                raise Wrong(f"{warning.message}.", DETERMINISTIC)
+        async with open_lab(client, load(name), script) as lab:
+            steps: AsyncGenerator[Step, None] = exercise.steps(lab)
+            async with contextlib.aclosing(steps):
+                while (next_step := await unless_trouble(lab, anext(steps, None))) is not None:
+                    passed(next_step)
+            passed(REPLAYS)
+            await unless_trouble(lab, take_the_same_path(lab, in_own_process))
+        if warning := warned_of():
+            raise Wrong(warning, DETERMINISTIC if "deterministic" in warning else "It is awaited.")
         passed(REPLAYS)
 
+    def warned_of() -> str:
+        return what_python_warned_of([str(warning.message) for warning in warned])
+
     try:
-        await asyncio.wait_for(go(), time_limit)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            await asyncio.wait_for(go(), time_limit)
     except Wrong as wrong:
-        verdict.failed, verdict.wrong = step, wrong
+        if (warning := warned_of()) not in wrong.seen:
+            wrong.seen += f" And: {warning}"
+        # An error may come from a later step's workflow, since they run side by side.
+        verdict.failed = Step(RUNS, step.where) if wrong.is_error else step
+        verdict.wrong = wrong
     except asyncio.TimeoutError:
         verdict.failed = step
         verdict.wrong = Wrong(f"After {time_limit:g} seconds this step was not done.", "It takes a moment.")

@@ -36,6 +36,7 @@ from temporalio.worker import (
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
 )
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from temporal_client import ending_of
 from temporal_worker import activities_of
@@ -46,9 +47,11 @@ from tests.exercises.wrong import (
     explain_registration_error,
     explain_workflow_error,
     shortened,
+    shortened_output,
 )
 from tests.runs import VAULT, YES, Handle, history
 from workflow import Version
+from workflow.activities import SystemPatchActivities
 from workflow.types import (
     ApprovalAnswer,
     ClusterPatchInput,
@@ -160,6 +163,8 @@ class Lab:
         self.trouble: asyncio.Future[Wrong] = asyncio.get_running_loop().create_future()
         self.clock_of: Callable[[Call], Clock] = lambda call: Clock()
         """What makes the clock of an activity's attempt."""
+        self.failing: set[tuple[str, str]] = set()
+        """Activities that fail, and for which hosts."""
         self._begun: list[asyncio.Task[Any]] = []
         self._gates: dict[tuple[str, str], asyncio.Event] = {}
         self._news = asyncio.Condition()
@@ -243,15 +248,15 @@ class Lab:
         """Return what the query answers. Raises `Wrong` if it is there no longer, fails or returns something else."""
         if "completed_steps" not in self.defined("queries"):
             raise Wrong(
-                f"The class {self.version.workflow.__name__} has no query named completed_steps.",
+                f"The class {self.version.workflow.__name__} has no query named completed_steps."
+                f" Its queries: {', '.join(self.defined('queries')) or 'none'}.",
                 "A method `completed_steps` with @workflow.query returns the list of the completed steps.",
             )
         try:
             steps = await handle.query("completed_steps", rpc_timeout=RPC_TIMEOUT)
         except WorkflowQueryFailedError as error:
-            raise Wrong(
-                f"The query completed_steps failed: {error.message}", "It returns a list of texts at any time."
-            ) from error
+            expected = "A query only reads." if "it changed" in error.message else "It returns a list of texts."
+            raise Wrong(f"The query completed_steps failed: {error.message}", expected) from error
         if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
             raise Wrong(f"The query completed_steps returned {steps!r:.200}.", "It returns a list of texts.")
         return steps
@@ -281,6 +286,12 @@ class Lab:
         except ApplicationError:
             result = "something else than `run` declares"
         raise Wrong(f"The workflow completed, as if all had gone well. Its result: {result!r:.200}", expectation)
+
+    async def is_waiting(self, handle: Handle) -> bool:
+        """Return whether approval was requested, and the workflow has nothing to do but to wait for the answer."""
+        events = [event.event_type for event in await history(handle)]
+        idle = events[-1] in (EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, EventType.EVENT_TYPE_TIMER_STARTED)
+        return idle and EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED in events
 
     async def is_busy(self) -> bool:
         """Return whether a workflow's code is being run, which normally takes no time."""
@@ -352,6 +363,14 @@ class Lab:
         """Return the hosts or clusters for which an activity (this one, or any) was begun."""
         return {call.subject for call in self.calls if name in (None, call.name)}
 
+    def updates_of(self, host: str) -> int:
+        """Return how often the host's update was done."""
+        return len([call for call in self.calls if (call.name, call.subject, call.done) == (UPDATE, host, True)])
+
+    def queries(self) -> int:
+        """Return how many queries were answered so far."""
+        return _WatchedQuery.answered
+
     def done(self, name: str) -> set[str]:
         """Return the hosts or clusters for which this activity is done."""
         return {call.subject for call in self.calls if call.name == name and call.done}
@@ -402,6 +421,8 @@ class Lab:
         self.calls.append(call)
         await self.tell()
         try:
+            if (call.name, call.subject) in self.failing:
+                raise ApplicationError("this host fails, to see what happens", non_retryable=True)
             gate = self._gates.get((call.name, call.subject))
             while gate is not None and not gate.is_set():
                 activity.heartbeat()
@@ -428,6 +449,7 @@ class Lab:
 
     def report(self, trouble: Wrong) -> None:
         """End the check with this, whatever it waits for. Can be called from any thread."""
+        trouble.is_error = True
 
         def set_trouble() -> None:
             if not self.trouble.done():
@@ -444,6 +466,11 @@ def hosts_of(cluster: str, count: int) -> list[str]:
 def listed(names: Iterable[str]) -> str:
     """Return names as they stand in a sentence."""
     return ", ".join(sorted(names)) or "none"
+
+
+def were(names: Iterable[str]) -> str:
+    """Return names with the verb that fits them, as a part of a sentence."""
+    return f"{listed(names)} {'was' if len(set(names)) == 1 else 'were'}"
 
 
 def subject_of(args: Iterable[Any]) -> str:
@@ -498,11 +525,11 @@ class ClientScript:
         """Return whether all is read and the process is over."""
         return self._reader.done()
 
-    def said(self) -> str:
-        """Return in one sentence what it printed last, and how it ended, if it did."""
-        shown = [line for line in self.lines if line.strip() and not line.startswith(("Web UI:", "  File", "    "))]
-        end = f" It ended with exit code {self.process.returncode}." if self.process.returncode is not None else ""
-        return f"The client's last lines: {' | '.join(shown[-3:]) or 'none'}.{end}"
+    def wrong(self, seen: str, expected: str) -> Wrong:
+        """Return what is wrong, with how the client ended and what it printed."""
+        code = self.process.returncode
+        end = f" The client ended with exit code {code}. It printed:" if code is not None else " The client printed:"
+        return Wrong(seen + end, expected, shortened_output(self.lines))
 
 
 class Watch(Interceptor):
@@ -535,7 +562,10 @@ class _WatchedActivity(ActivityInboundInterceptor):
 
 
 class _WatchedQuery(WorkflowInboundInterceptor):
+    answered = 0  # By all workflows of this process.
+
     async def handle_query(self, input: HandleQueryInput) -> Any:
+        _WatchedQuery.answered += 1
         before = {name: repr(value) for name, value in vars(workflow.instance()).items()}
         answer = await super().handle_query(input)
         for name, value in vars(workflow.instance()).items():
@@ -581,13 +611,23 @@ async def open_lab(client: Client, version: Version, script: Path | None) -> Asy
     log.addHandler(handler)
     try:
         with clocks():
+            activities = version.activities(1.0)
+            for name in dir(SystemPatchActivities):
+                if name.endswith("_activity") and not hasattr(
+                    getattr(activities, name), "__temporal_activity_definition"
+                ):
+                    raise Wrong(f"Your {name} is no activity.", "An activity has @activity.defn above its `async def`.")
             try:
                 watched = Worker(
                     client,
                     task_queue=version.task_queue,
                     workflows=version.workflows,
-                    activities=activities_of(version.activities(1.0)),
+                    activities=activities_of(activities),
                     interceptors=[Watch(lab)],
+                    workflow_runner=SandboxedWorkflowRunner(
+                        # So that Python's warnings about workflow code reach the judge.
+                        restrictions=SandboxRestrictions.default.with_passthrough_modules("warnings")
+                    ),
                 )
             except (RuntimeError, ValueError, TypeError) as error:
                 raise explain_registration_error(error) from error

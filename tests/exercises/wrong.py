@@ -10,8 +10,12 @@ from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
 PROJECT = Path(__file__).parent.parent.parent
 WORKFLOWS_FAIL_BY = (
-    "Workflow code fails by an ApplicationError. Any other exception counts as a bug: Temporal tries that piece of the "
+    "A workflow fails by an ApplicationError. Any other exception counts as a bug: Temporal tries that piece of the "
     "workflow again and again, until a worker with mended code is there."
+)
+ATTRIBUTES = (
+    "Set in `__init__` what a handler uses: a signal or update can come before `run` has begun. And each workflow has "
+    "attributes of its own: a child does not see those of its parent."
 )
 DETERMINISTIC = (
     "Workflow code takes the same path each time it is run again: no random, no clock, no set whose order differs, "
@@ -32,16 +36,31 @@ class Wrong(Exception):
 
     def __init__(self, seen: str, expected: str, lines: str = "") -> None:
         """Take whole sentences in plain words."""
-        super().__init__("\n".join(filter(None, [seen, expected, lines])))
+        super().__init__()
         self.seen = seen
         self.expected = expected
         self.lines = lines
+        self.is_error = False
+        """Whether it is an error that came from a learner's code, and not what a step was found to do."""
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, [self.seen, self.expected, self.lines]))
 
 
 BLOCKS = Wrong(
     "An activity calls time.sleep, which stops the whole worker: nothing else gets a turn, no heartbeat gets out.",
     "An activity that is an `async def` awaits `self._work(1.0)` or `asyncio.sleep(1)`.",
 )
+
+
+def what_python_warned_of(warnings: list[str]) -> str:
+    """Return the warnings that are about a learner's code, as sentences, or nothing."""
+    found = {f"{text}." for text in warnings if "is non-deterministic" in text}
+    for text in warnings:
+        match = re.search(r"coroutine '(SystemPatch.*)' was never awaited", text)
+        if match:
+            found.add(f"{match[1]} was called, but never awaited.")
+    return " ".join(sorted(found))
 
 
 def is_learners(file: str) -> bool:
@@ -54,14 +73,29 @@ def is_learners(file: str) -> bool:
 
 def shortened(error: BaseException) -> str:
     """Return an error as Python prints it, but of its traceback only the lines in a learner's files."""
-    lines = []
+    lines: list[str] = []
     for frame in traceback.extract_tb(error.__traceback__):
-        if is_learners(frame.filename):
+        if is_learners(frame.filename) and frame.name != "<listcomp>":
             lines += [f"{_relative(frame.filename)}, line {frame.lineno}, in {frame.name}", f"    {frame.line}"]
     if isinstance(error, SyntaxError) and error.filename:
         lines += [f"{_relative(error.filename)}, line {error.lineno}", f"    {(error.text or '').strip()}"]
         return "\n".join([*lines, f"{type(error).__name__}: {error.msg}"])
     return "\n".join([*lines, f"{type(error).__name__}: {error}"])
+
+
+def shortened_output(lines: list[str]) -> str:
+    """Return what a process printed last, of a traceback only the lines in a learner's files."""
+    kept: list[str] = []
+    frame = ""
+    for line in lines:
+        found = re.match(r' +File "(.*?)", line', line)
+        if found:
+            frame = found[1]
+        elif not line.startswith("    "):
+            frame = ""
+        if line and (not frame or is_learners(frame)) and not set(line.strip()) <= {"^", "~"}:
+            kept.append(line.replace(f"{PROJECT}/", ""))
+    return "\n".join(kept[-8:])
 
 
 def where_it_is(frame: FrameType | None) -> str:
@@ -99,7 +133,20 @@ def explain_workflow_error(error: BaseException) -> Wrong:
         )
     if "is not registered on this worker" in str(error):
         return Wrong(f"{error}", "All workflow classes are in the workflow's file, each with @workflow.defn.")
-    return Wrong("Your workflow raised an exception that is no ApplicationError.", WORKFLOWS_FAIL_BY, shortened(error))
+    if "cannot pickle" in str(error) or "not JSON serializable" in str(error):
+        seen = "An activity or a child workflow is given something that can't be sent to it."
+        return Wrong(seen, "It gets plain data. Is an `await` missing where that data comes from?", shortened(error))
+    if "ChildWorkflowError.__init__()" in str(error):
+        seen = "An exception that `gather` has returned has become a part of a result."
+        return Wrong(seen, "Such an exception is raised: `task.result()` does that.", shortened(error))
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
+    if lines and lines[-1].startswith("raise "):
+        seen, expected = "Your workflow raised an exception that is no ApplicationError.", WORKFLOWS_FAIL_BY
+    elif isinstance(error, AttributeError) and "SystemPatchWorkflow" in str(error):
+        seen, expected = "Your workflow uses an attribute that is not there.", ATTRIBUTES
+    else:
+        seen, expected = "There is an error in your workflow's code.", "It runs without one."
+    return Wrong(seen, expected, shortened(error))
 
 
 def explain_registration_error(error: BaseException) -> Wrong:
