@@ -90,7 +90,7 @@ def test_check_prints_the_steps_in_order_and_stops_at_the_first_that_is_not_done
         "  ok    1. Python and Temporal accept your files",
         "  FAIL  2. It has a query completed_steps, which returns a list of texts",
         "",
-        "Seen:     The class SystemPatchWorkflow_V2 has no query named completed_steps.",
+        "Seen:     The class SystemPatchWorkflow_V2 has no query named completed_steps. Its queries: none.",
         "Expected: A method `completed_steps` with @workflow.query returns the list of the completed steps.",
         "Look at:  README.md, Exercise 2, points 1 and 2",
     ]
