@@ -291,6 +291,44 @@ WRONG = [
     ),
     Answer(
         1,
+        "takes the seconds for twice as many",
+        [("seconds=input.approval_timeout_seconds", "seconds=2 * input.approval_timeout_seconds")],
+        "It waited for 2\\.[0-9] s",
+    ),
+    Answer(
+        1,
+        "forgets in the update what the signal has answered",
+        [
+            (
+                "        if self._answer is not None:\n            raise",
+                "        if self._by_update:\n            raise",
+            ),
+            (
+                "        self._answer: ApprovalAnswer | None = None\n",
+                "        self._answer: ApprovalAnswer | None = None\n        self._by_update = False\n",
+            ),
+            (
+                "        self._answer = answer\n        return",
+                "        self._answer = answer\n        self._by_update = True\n        return",
+            ),
+            ('f"Already answered by {self._answer.approver}"', '"no"'),
+        ],
+        "A second answer was accepted",
+    ),
+    Answer(
+        1,
+        "has a client that does not print the reply",
+        [],
+        'The workflow replied "approved"',
+        client=[
+            (
+                'print(f"Approval request answered by update: {word}. The workflow replied: {reply}", flush=True)',
+                "print(reply is None)",
+            )
+        ],
+    ),
+    Answer(
+        1,
         "looks at the clock",
         [
             (WAIT, "        print(datetime.now())\n" + WAIT),

@@ -158,6 +158,17 @@ def test_check_ends_an_activity_that_stops_the_whole_worker(run: Any, elsewhere:
     assert re.search(r"activities_mine.py, line 1\d, in send_start_notification_activity", output)
 
 
+def test_check_ends_although_workflows_never_let_go_of_their_threads(run: Any, elsewhere: str) -> None:
+    run("python", "workshop.py", "start", "1", cwd=elsewhere).end()
+    solve(Path(elsewhere), 1)
+    file = Path(elsewhere) / NAMES[0]
+    waiting = "await workflow.wait_condition(lambda: self._answer is not None, timeout=timeout)"
+    circling = "while self._answer is None:\n                pass"
+    file.write_text(file.read_text().replace(waiting, circling))
+    code, output = run("python", "workshop.py", "check", "1", cwd=elsewhere).end()
+    assert code == 1 and "ran for 2 seconds without once waiting for anything" in output
+
+
 def test_check_leaves_a_learners_server_and_worker_alone(address: str, run: Any, elsewhere: str) -> None:
     run("python", "workshop.py", "start", "2", cwd=elsewhere).end()
     worker = run("python", "temporal_worker.py", "mine", cwd=elsewhere)

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +64,7 @@ from workflow.types import (
 
 T = TypeVar("T")
 PATIENCE = 1.5  # Seconds without any news after which nothing more is expected to happen.
+WORKFLOW_THREADS = 16
 RPC_TIMEOUT = timedelta(seconds=3)
 # Errors of an activity that are no simulated failure but a slip of the pen.
 SLIPS = (NameError, AttributeError, TypeError, ImportError, LookupError, AssertionError)
@@ -335,17 +337,21 @@ class Lab:
         if description.pending_children:
             ids = ", ".join(child.workflow_id.rpartition("/")[2] for child in description.pending_children)
             return f"The workflow still runs: it waits for its child workflows {ids}."
-        timers = [
-            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
-            for event in await history(handle)
-            if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
-        ]
+        timers = await self.timers(handle)
         if timers:
-            return f"The workflow still runs, and waits for a timer of {timers[-1].total_seconds():g} s."
+            return f"The workflow still runs, and waits for a timer of {timers[-1]:g} s."
         return (
             "The workflow still runs, and waits for something that doesn't come: "
             "no activity and no timer of it is under way."
         )
+
+    async def timers(self, handle: Handle) -> list[float]:
+        """Return for how many seconds each timer of the workflow was set."""
+        return [
+            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
+            for event in await history(handle)
+            if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+        ]
 
     # Watching and holding activities.
 
@@ -624,6 +630,9 @@ async def open_lab(client: Client, version: Version, script: Path | None) -> Asy
                     workflows=version.workflows,
                     activities=activities_of(activities),
                     interceptors=[Watch(lab)],
+                    # Of the worker's own executor it would wait at its end until all threads are done, which a loop
+                    # that never ends is not.
+                    workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS),
                     workflow_runner=SandboxedWorkflowRunner(
                         # So that Python's warnings about workflow code reach the judge.
                         restrictions=SandboxRestrictions.default.with_passthrough_modules("warnings")
