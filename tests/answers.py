@@ -291,6 +291,12 @@ WRONG = [
     ),
     Answer(
         1,
+        "continues as new for ever",
+        [(REQUEST, REQUEST + "        if self._answer is None:\n            workflow.continue_as_new(input)\n")],
+        "The workflow began anew",
+    ),
+    Answer(
+        1,
         "takes the seconds for twice as many",
         [("seconds=input.approval_timeout_seconds", "seconds=2 * input.approval_timeout_seconds")],
         "It waited for 2\\.[0-9] s",
@@ -617,7 +623,8 @@ WRONG = [
                 PILOTS_AND_OTHERS,
                 """\
         pilots = [asyncio.create_task(self._process_host(host)) for host in hosts[: cluster.pilot_count]]
-        await workflow.wait(pilots, return_when=asyncio.FIRST_COMPLETED)
+        if pilots:
+            await workflow.wait(pilots, return_when=asyncio.FIRST_COMPLETED)
         await self._process_hosts(hosts[cluster.pilot_count :])
         await asyncio.gather(*pilots)
 """,
@@ -664,6 +671,29 @@ WRONG = [
         "swallows the failure of a host",
         [(GATHER_HOSTS, GATHER_HOSTS.replace("])", "], return_exceptions=True)"))],
         "The workflow completed, as if all had gone well",
+    ),
+    Answer(
+        4,
+        "cannot do without pilots",
+        [
+            (
+                GATHER_HOSTS,
+                "for task in (await workflow.wait([asyncio.create_task(self._process_host(h)) for h in hosts]))[0]:\n            task.result()",
+            )
+        ],
+        "There is an error in your workflow's code(.*\\n)+ValueError",
+    ),
+    Answer(
+        4,
+        "keeps the cluster in an attribute that all clusters share",
+        [
+            ("        hostnames = await", "        self._cluster = cluster\n        hostnames = await"),
+            (
+                "HostPatchInput(hostname, cluster.name, cluster.vault)",
+                "HostPatchInput(hostname, self._cluster.name, cluster.vault)",
+            ),
+        ],
+        "was called for cluster3_host. of cluster4",
     ),
     Answer(
         4,
@@ -1033,6 +1063,20 @@ RIGHT = [
         [],
         activity=update(
             "        activity.heartbeat(done)\n" + LOOP.replace("await self._work(1.0)", "await asyncio.sleep(1)")
+        ),
+    ),
+    Answer(
+        3,
+        "reports a list of all that is done",
+        [],
+        activity=update(
+            """\
+        for step in [step for step in range(1, 10) if step not in done]:
+            await self._work(1.0)
+            done.append(step)
+            activity.heartbeat(done)
+""",
+            "done = list(details[0]) if details else []",
         ),
     ),
     Answer(

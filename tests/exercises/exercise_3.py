@@ -1,6 +1,7 @@
 """Survive a crash."""
 
 import asyncio
+import copy
 import dataclasses
 import itertools
 from collections.abc import AsyncGenerator
@@ -92,7 +93,7 @@ async def attempt(lab: Lab, details: list[Any]) -> tuple[list[Heartbeat], float]
     heartbeats: list[Heartbeat] = []
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-    environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(list(sent), clock.slept))
+    environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(copy.deepcopy(list(sent)), clock.slept))
     update = lab.version.activities(1.0).perform_update_activity
     try:
         with timed_by(clock):

@@ -17,6 +17,7 @@ AFTER = "Hosts that are no pilots begin when all pilots of their cluster are pat
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     """Yield each step before it is looked at. Raises `Wrong` where one is not done."""
     handle = await start(lab)
+    without_pilots = lab.begin(patch_without_pilots(lab))
 
     yield Step("The clusters are patched side by side", "Exercise 4")
     await clusters_side_by_side(lab, handle)
@@ -34,6 +35,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     yield Step("Result and progress have all hosts, as before", "Exercise 4")
     lab.release(UPDATE, *OTHERS)
     await complete(lab, handle)
+    await without_pilots
 
     yield Step("A pilot that fails still fails the workflow, and the others stay as they are", "Exercise 4")
     await failure_is_kept(lab)
@@ -96,6 +98,13 @@ async def pilots_first(lab: Lab) -> None:
     if await lab.wait(lambda: bool(others & lab.begun()), patience=0.4):
         raise Wrong(f"The pilot {last} was not patched yet, and {were(others & lab.begun())} begun.", AFTER)
     lab.release(UPDATE, last)
+
+
+async def patch_without_pilots(lab: Lab) -> None:
+    """Patch a cluster in which no host is a pilot. Raises `Wrong` if that does not work."""
+    handle = await lab.start(["cluster8"], pilot_count=0)
+    await lab.approve(handle)
+    await lab.result(handle, "With a pilot_count of 0 there are no pilots, and the other hosts are patched.")
 
 
 async def failure_is_kept(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from tests.exercises.wrong import Step, Wrong
 from tests.runs import Handle
 
 BROKEN = "cluster2_host2"
-CLUSTERS = ["cluster2", "cluster3"]
+CLUSTERS = ["cluster3", "cluster2"]
 SIBLINGS = ["cluster2_host1", "cluster2_host3"]
 NOT_BEGUN = "cluster2_host4"
 HEALTHY = hosts_of("cluster3", 4)

@@ -20,6 +20,7 @@ from temporalio.client import (
     Client,
     RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
+    WorkflowContinuedAsNewError,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
@@ -70,6 +71,7 @@ RPC_TIMEOUT = timedelta(seconds=3)
 SLIPS = (NameError, AttributeError, TypeError, ImportError, LookupError, AssertionError)
 
 UPDATE_NAME, SIGNAL_NAME = "answer_approval", "answer_approval_signal"
+AS_NEW = "The workflow began anew, by continue_as_new."
 ANSWERED = "It can be answered once, at any time after its start."
 
 REQUEST = "request_approval_activity"
@@ -170,6 +172,7 @@ class Lab:
         self._begun: list[asyncio.Task[Any]] = []
         self._gates: dict[tuple[str, str], asyncio.Event] = {}
         self._news = asyncio.Condition()
+        self._last_activity = 0.0
         self._loop = asyncio.get_running_loop()
 
     # Starting, answering, asking.
@@ -267,9 +270,11 @@ class Lab:
         """Return the result of a workflow that has to complete. Raises `Wrong` if it fails, or goes on for ever."""
         await self.closed(handle, expectation, patience)
         try:
-            result = await handle.result()
+            result = await handle.result(follow_runs=False)
         except WorkflowFailureError as error:
             raise Wrong(f"The workflow {ending_of(error)}.", expectation) from error
+        except WorkflowContinuedAsNewError as error:
+            raise Wrong(AS_NEW, expectation) from error
         except ApplicationError as error:
             raise Wrong(f"The result has not the type that `run` declares: {error.message}", expectation) from error
         if not isinstance(result, SystemPatchResult):
@@ -280,7 +285,9 @@ class Lab:
         """Return the error with which a workflow failed that has to fail, and `Wrong` if it does anything else."""
         await self.closed(handle, expectation, patience)
         try:
-            result = await handle.result()
+            result = await handle.result(follow_runs=False)
+        except WorkflowContinuedAsNewError as error:
+            raise Wrong(AS_NEW, expectation) from error
         except WorkflowFailureError as error:
             if (await handle.describe()).status != WorkflowExecutionStatus.FAILED:
                 raise Wrong(f"The workflow {ending_of(error)}.", expectation) from error
@@ -324,7 +331,9 @@ class Lab:
         described = await handle.describe()
         if described.status != WorkflowExecutionStatus.RUNNING:
             try:
-                await handle.result()
+                await handle.result(follow_runs=False)
+            except WorkflowContinuedAsNewError:
+                return AS_NEW
             except (WorkflowFailureError, ApplicationError) as error:
                 return f"The workflow {ending_of(error) if isinstance(error, WorkflowFailureError) else error}."
             return "The workflow is completed already."
@@ -387,14 +396,20 @@ class Lab:
         return [call.name for call in self.calls if call.workflow_id in ids]
 
     async def wait(self, condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
-        """Wait until the condition holds. Returns whether it does, at the latest `patience` seconds after the last
-        thing that happened in the worker."""
+        """Wait until the condition holds. Returns whether it does.
+
+        It gives up `patience` seconds after the last activity has begun or ended, and after three times as much even if
+        that goes on and on.
+        """
+        started = time.monotonic()
         async with self._news:
             while not condition():
+                left = min(max(started, self._last_activity) + patience, started + 3 * patience) - time.monotonic()
                 try:
-                    await asyncio.wait_for(self._news.wait(), patience)
+                    await asyncio.wait_for(self._news.wait(), max(left, 0.001))
                 except asyncio.TimeoutError:
-                    return condition()
+                    if left <= 0.01 or time.monotonic() >= max(started, self._last_activity) + patience:
+                        return condition()
         return True
 
     async def until(self, condition: Callable[[], Awaitable[bool]], timeout: float) -> bool:
@@ -425,6 +440,7 @@ class Lab:
     async def execute(self, call: Call, run: Callable[[], Awaitable[Any]]) -> Any:
         """Run one attempt of an activity: note it, hold it at its gate, then let it do its work in no time."""
         self.calls.append(call)
+        self._last_activity = time.monotonic()
         await self.tell()
         try:
             if (call.name, call.subject) in self.failing:
@@ -439,16 +455,18 @@ class Lab:
             if call.name == GET_HOSTS:
                 return hosts_of(call.subject, self.hosts_per_cluster)
             clock = self.clock_of(call)
-            with timed_by(clock):
-                result = await run()
-            if clock.blocked:
-                self.report(BLOCKS)
-            return result
+            try:
+                with timed_by(clock):
+                    return await run()
+            finally:
+                if clock.blocked:
+                    self.report(BLOCKS)
         except BaseException as error:
             call.error = error
             raise
         finally:
             call.done = call.error is None
+            self._last_activity = time.monotonic()
             await asyncio.shield(self.tell())
 
     # What goes wrong in the worker.
@@ -564,6 +582,10 @@ class _WatchedActivity(ActivityInboundInterceptor):
         call = Call(
             info.activity_type, subject_of(input.args), info.workflow_id or "", info.attempt, info.heartbeat_details
         )
+        for host in [value for value in input.args if isinstance(value, HostPatchInput)]:
+            if not host.hostname.startswith(f"{host.cluster}_"):
+                seen = f"{call.name} was called for {host.hostname} of {host.cluster}."
+                self._lab.report(Wrong(seen, "A host goes with its own cluster. Do clusters share an attribute?"))
         return await self._lab.execute(call, lambda: super(_WatchedActivity, self).execute_activity(input))
 
 
