@@ -805,6 +805,12 @@ WRONG = [
     ),
     Answer(
         5,
+        "reports a host twice",
+        [(REPORT, REPORT + REPORT)],
+        "More than once in completed_steps: cluster3_host1 patched",
+    ),
+    Answer(
+        5,
         "swallows the failure of a host's child",
         [(GATHER_HOSTS, GATHER_HOSTS.replace("])", "], return_exceptions=True)"))],
         "The workflow completed, as if all had gone well",

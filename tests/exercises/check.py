@@ -85,6 +85,7 @@ async def judge_alone(number: int, name: str, script: Path, report: Report) -> V
                 name,
                 client,
                 script if number < 3 else None,
+                time_limit=14 if number == 3 else 30,
                 in_own_process=True,
                 tell=report.passed,
             )

@@ -54,7 +54,12 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     await lab.approve(handle)
     if not await lab.wait(lambda: bool(updates(lab))):
         raise Wrong(f"No update was begun. {await lab.what_it_does(handle)}", "Approved, it patches the hosts.")
-    timeout = await heartbeat_timeout(lab)
+    timeout, attempt_timeout = await timeouts(lab)
+    if attempt_timeout < timedelta(seconds=SECONDS):
+        raise Wrong(
+            f"An attempt of the update may take {attempt_timeout.total_seconds():g} s.",
+            "It takes 9 s, so its start_to_close_timeout stays at 10 s.",
+        )
     if not timedelta() < timeout <= timedelta(seconds=5):
         raise Wrong(
             f"The update's heartbeat_timeout is {timeout.total_seconds():g} s{' or more' * (timeout.seconds == 10)}."
@@ -155,10 +160,10 @@ def updates(lab: Lab) -> list[Call]:
     return [call for call in lab.calls if call.name == UPDATE]
 
 
-async def heartbeat_timeout(lab: Lab) -> timedelta:
-    """Return the heartbeat timeout that the workflow gave the update, or zero."""
+async def timeouts(lab: Lab) -> tuple[timedelta, timedelta]:
+    """Return the heartbeat timeout that the workflow gave the update, or zero, and how long an attempt may take."""
     for event in await history(lab.client.get_workflow_handle(updates(lab)[0].workflow_id)):
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == UPDATE:
-            return scheduled.heartbeat_timeout.ToTimedelta()
-    return timedelta()
+            return scheduled.heartbeat_timeout.ToTimedelta(), scheduled.start_to_close_timeout.ToTimedelta()
+    return timedelta(), timedelta()

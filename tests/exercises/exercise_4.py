@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from tests.exercises.lab import PRECONDITIONS, SUCCESS, UPDATE, Lab, hosts_of, listed, were
+from tests.exercises.lab import ALERT, PRECONDITIONS, SUCCESS, UPDATE, Lab, hosts_of, listed, were
 from tests.exercises.wrong import Step, Wrong
 from tests.runs import Handle
 
@@ -114,6 +114,8 @@ async def failure_is_kept(lab: Lab) -> None:
     handle = await lab.start(["cluster9"], PILOT_COUNT)
     await lab.approve(handle)
     await lab.failure(handle, f"{hosts[1]} could not be patched, so the workflow fails, as it did before.")
+    if hosts[1] not in lab.begun(ALERT):
+        raise Wrong(f"The pilot {hosts[1]} failed, and nobody was alerted.", "There is an alert, as there was before.")
     if begun := set(hosts[PILOT_COUNT:]) & lab.begun():
         raise Wrong(
             f"The pilot {hosts[1]} failed, and {were(begun)} begun.", "If a pilot fails, they stay as they are."
@@ -134,6 +136,8 @@ async def complete(lab: Lab, handle: Handle) -> None:
         if (times := lab.updates_of(host)) != 1:
             raise Wrong(f"{host} was updated {times} times.", "Each host is patched once.")
     steps = await lab.completed_steps(handle)
+    if twice := {step for step in steps if steps.count(step) > 1}:
+        raise Wrong(f"More than once in completed_steps: {listed(twice)}.", "Each step is there once.")
     if missing := {host for host in PILOTS | OTHERS if not any(host in step for step in steps)}:
         raise Wrong(
             f"The query completed_steps does not have {listed(missing)}.",
