@@ -297,6 +297,33 @@ WRONG = [
     ),
     Answer(
         1,
+        "fails in the handler",
+        [
+            (
+                "        self._answer = answer\n        return",
+                "        if not answer.approved:\n            raise ApplicationError('no')\n        self._answer = answer\n        return",
+            )
+        ],
+        "It is `run` that fails then",
+    ),
+    Answer(
+        1,
+        "does not say what a handler takes",
+        [
+            ("    def answer_approval(self, answer: ApprovalAnswer)", "    def answer_approval(self, answer)"),
+            ("def validate_answer(self, answer: ApprovalAnswer)", "def validate_answer(self, answer)"),
+        ],
+        "A dict has arrived where an object was expected",
+    ),
+    Answer(
+        1,
+        "has a client with an error",
+        [],
+        "The client started no workflow",
+        client=[("    client = await connect()\n", "    client = await connected()\n")],
+    ),
+    Answer(
+        1,
         "takes the seconds for twice as many",
         [("seconds=input.approval_timeout_seconds", "seconds=2 * input.approval_timeout_seconds")],
         "It waited for 2\\.[0-9] s",
@@ -490,6 +517,24 @@ WRONG = [
         [],
         "The client printed 'cluster4_host1 patched' more than once",
         client=[("steps[printed:]", "steps")],
+    ),
+    Answer(
+        2,
+        "puts new steps in front",
+        [("self._completed_steps.append(step)", "self._completed_steps.insert(0, step)")],
+        "New steps come at its end",
+    ),
+    Answer(
+        2,
+        "has a client that prints the whole list when it has grown",
+        [],
+        "more than once",
+        client=[
+            (
+                '            for step in steps[printed:]:\n                print(f"  {step}", flush=True)\n',
+                "            if len(steps) > printed:\n                print(steps, flush=True)\n",
+            )
+        ],
     ),
     Answer(
         2,

@@ -197,8 +197,9 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._resting.wait(0.2):
-            if time.monotonic() - self._last_turn > BLOCKED_AFTER:
-                line = where_it_is(sys._current_frames().get(self._main_thread))
+            line = where_it_is(sys._current_frames().get(self._main_thread))
+            # Where no line of a learner's is at fault, the machine is merely busy.
+            if line and time.monotonic() - self._last_turn > BLOCKED_AFTER:
                 self._report.failed(
                     Step("Whatever waits lets others work meanwhile", "Troubleshooting"),
                     Wrong(

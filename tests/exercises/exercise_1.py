@@ -115,7 +115,13 @@ async def reject(lab: Lab, by_signal: bool) -> None:
     """Reject a workflow. Raises `Wrong` if it does not fail and name who rejected it."""
     expected = "After an answer with approved=False by Bob, it fails by an ApplicationError whose message names Bob."
     handle = await lab.start([CLUSTER])
-    await answer(lab, handle, by_signal, NO)
+    try:
+        await answer(lab, handle, by_signal, NO)
+    except Wrong as wrong:
+        if "refused" not in wrong.seen:
+            raise
+        seen = wrong.seen.replace("A first answer", "A first answer, a no,")
+        raise Wrong(seen, "The update takes the answer and replies. It is `run` that fails then.") from None
     cause = await failed(lab, handle, "although it had been rejected", expected)
     if NO.approver not in str(cause):
         raise Wrong(f"It failed, but its message is {str(cause)!r}.", expected)
@@ -196,7 +202,9 @@ async def client_answers(lab: Lab, flags: list[str], approved: bool) -> None:
     expected = f"`python {lab.script and lab.script.name} {' '.join(flags)}` {word}, and says how the workflow ended."
     async with await ClientScript(lab).start(*flags) as client:
         await lab.wait(client.ended, patience=2)
-        events = [event.event_type for event in await history(client.workflow)] if client.lines else []
+        if not any("Started" in line for line in client.lines):
+            raise client.wrong("The client started no workflow.", expected)
+        events = [event.event_type for event in await history(client.workflow)]
         answered = {
             EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
             EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,

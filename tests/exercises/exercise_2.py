@@ -61,6 +61,10 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     lab.release(PRECONDITIONS, SECOND)
     await lab.result(handle, "The workflow still completes.")
     listed = await lab.completed_steps(handle)
+    if listed[: len(approved)] != approved:
+        raise Wrong(f"The list was {approved}, and in the end {listed}.", "New steps come at its end.")
+    if twice := [step for step in listed if listed.count(step) > 1]:
+        raise Wrong(f"{twice[0]!r} is in the list more than once: {listed}.", "Each step is there once.")
     for host in (FIRST, SECOND):
         if not about(listed, host):
             raise Wrong(f"{host} is not in the list: {listed}.", "Each host that is patched is a step.")
@@ -134,6 +138,8 @@ async def client_prints(lab: Lab) -> None:
         def missing(steps: list[str]) -> list[str]:
             return [step for step in steps if not any(step in line for line in client.lines)]
 
+        before: list[str] = []
+        printed = 0
         for host in hosts:
             if not await lab.wait(lambda host=host: host in lab.begun(HEALTH) or client.ended(), patience=2):  # type: ignore[misc]
                 raise client.wrong("The client's workflow did not get on.", expected)
@@ -151,6 +157,10 @@ async def client_prints(lab: Lab) -> None:
             for step in about(steps, cluster):
                 if len([line for line in client.lines if step in line]) > 1:
                     raise client.wrong(f"The client printed {step!r} more than once.", expected)
+            for step in before:
+                if any(step in line for line in client.lines[printed:]):
+                    raise client.wrong(f"The client printed {step!r} more than once.", expected)
+            before, printed = steps, len(client.lines)
             lab.release(HEALTH, host)
         asked, took = lab.queries() - queries, time.monotonic() - started
         if asked > 3 * took / POLL_INTERVAL:

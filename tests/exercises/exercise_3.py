@@ -68,6 +68,12 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
             "UPDATE_OPTIONS in the workflow has a heartbeat_timeout of 2 seconds.",
         )
 
+    if timeout <= timedelta(seconds=1):
+        raise Wrong(
+            f"The update's heartbeat_timeout is {timeout.total_seconds():g} s.",
+            "A step takes a second, and only after it comes a heartbeat: 2 seconds leave some room.",
+        )
+
     yield Step("A real attempt that falls silent is replaced, and the next one ends the update", "Exercise 3.2")
     expected = "When an attempt is silent for longer than the heartbeat timeout, another one completes the update."
     await lab.wait(lambda: len(updates(lab)) > 1, patience=timeout.total_seconds() + 4)

@@ -19,7 +19,7 @@ ATTRIBUTES = (
 )
 DETERMINISTIC = (
     "Workflow code takes the same path each time it is run again: no random, no clock, no set whose order differs, "
-    "and asyncio.gather instead of asyncio.wait."
+    "and asyncio.gather instead of asyncio.wait. A query and a validator change nothing."
 )
 
 
@@ -136,6 +136,10 @@ def explain_workflow_error(error: BaseException) -> Wrong:
     if "cannot pickle" in str(error) or "not JSON serializable" in str(error):
         seen = "An activity or a child workflow is given something that can't be sent to it."
         return Wrong(seen, "It gets plain data. Is an `await` missing where that data comes from?", shortened(error))
+    if "'dict' object has no attribute" in str(error):
+        seen = "A dict has arrived where an object was expected."
+        expected = "A parameter of `run` or of a handler has its type beside it, as in `answer: ApprovalAnswer`."
+        return Wrong(seen, expected, shortened(error))
     if "ChildWorkflowError.__init__()" in str(error):
         seen = "An exception that `gather` has returned has become a part of a result."
         return Wrong(seen, "Such an exception is raised: `task.result()` does that.", shortened(error))
