@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,20 @@ async def cli() -> str:
     return await find_temporal_cli()
 
 
-@pytest.fixture(scope="session")
-async def address(cli: str) -> AsyncIterator[str]:
-    """The session's server. Its address is in the environment, where every script and every test finds it."""
+@asynccontextmanager
+async def dev_server() -> AsyncIterator[str]:
+    """A server of one's own. Its address is in the environment, where every script and every test finds it."""
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=cli, dev_server_extra_args=QUICK_TASKS
+        dev_server_existing_path=await find_temporal_cli(), dev_server_extra_args=QUICK_TASKS
     ) as environment:
         os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
         yield os.environ["TEMPORAL_ADDRESS"]
+
+
+@pytest.fixture(scope="session")
+async def address(cli: str) -> AsyncIterator[str]:
+    async with dev_server() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
