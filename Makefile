@@ -9,6 +9,7 @@ demo: .venv/ready
 
 test: .venv/ready
 	.venv/bin/python temporal_server.py --find-cli
+	.venv/bin/python -m tests.faults
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .

@@ -97,11 +97,16 @@ def run() -> Iterator[Any]:
         script.process.communicate()
 
 
+def copy_project(to: Path) -> None:
+    """Copy the project without anybody's own files, so that what a test leaves does not land among these."""
+    own = (".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs", "histories")
+    shutil.copytree(PROJECT, to, ignore=shutil.ignore_patterns(*own))
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> str:
-    """A copy of the project without anybody's own files, so that what a test leaves does not land among these."""
-    ignored = shutil.ignore_patterns(".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs")
-    shutil.copytree(PROJECT, tmp_path / "workshop", ignore=ignored)
+    """The path of a copy of the project."""
+    copy_project(tmp_path / "workshop")
     return str(tmp_path / "workshop")
 
 
