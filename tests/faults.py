@@ -306,7 +306,7 @@ async def cut_network(here: Place, version: str, outcome: Outcome, chance: rando
     """Cut the network between worker and server for longer than the heartbeat timeout."""
     worker = await here.start_worker(version, await here.start_proxy(version))
     async with a_run(here, version, outcome):
-        await asyncio.sleep(chance.uniform(0.3, 2 if here.quick else 6))
+        await moment(here, version, [worker], chance)
         outcome.faults.append(
             await here.cut_network(version, chance.uniform(1.3, 2 if here.quick else 6) * HEARTBEAT_TIMEOUT)
         )
@@ -394,7 +394,8 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
                     explained = sum(since <= fault.ended and fault.begun <= until for fault in outcome.faults)
                     if last.attempt > 1 + explained or not last.last_failure.HasField("timeout_failure_info"):
                         problems.append(
-                            f"{activity} had attempt {last.attempt} at {until}, scheduled at {since}: {last.last_failure.message}"
+                            f"{activity}, scheduled at {since}, had attempt {last.attempt} at {until}: "
+                            f"{last.last_failure.message}"
                         )
             elif name == "ACTIVITY_TASK_COMPLETED":
                 done[begun[event.activity_task_completed_event_attributes.scheduled_event_id][0]] += 1
