@@ -18,14 +18,13 @@ import traceback
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import ActivityTaskStartedEventAttributes
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
@@ -65,6 +64,8 @@ class Outcome:
     fault: str
     seed: int
     faults: list[Period] = field(default_factory=list)
+    reported: list[dict[str, int]] = field(default_factory=list)
+    """For each fault, the last step that each running update had reported when it came."""
     extra_attempts: int = 0
     seconds: float = 0
     problems: list[str] = field(default_factory=list)
@@ -124,7 +125,7 @@ class Place:
 
     def pace(self, version: str) -> float:
         """A pace at which a run on one cluster takes about ten seconds, or five if it is to be quick."""
-        ten_seconds = 0.2 if version == "v4" else 0.4 if has_heartbeats(version) else 1
+        ten_seconds = 0.3 if version == "v4" else 0.4 if has_heartbeats(version) else 1
         return ten_seconds * (0.5 if self.quick else 1)
 
     def start(self, name: str, *command: str, address: str = "") -> Process:
@@ -249,7 +250,7 @@ async def moment(here: Place, version: str, workers: list[Process], chance: rand
     A quick one is in the middle of an update, whose crash is found out first. Others can take 30 seconds.
     """
     if not here.quick:
-        await asyncio.sleep(chance.uniform(0.3, 6))
+        await asyncio.sleep(chance.uniform(0.3, 9))
         return chance.choice(workers)
     host = chance.choice(HOSTS[CLUSTER][:3])
     mark = f"perform_update_activity*** {host}" if has_heartbeats(version) else f"{host}: update started"
@@ -267,12 +268,14 @@ async def moment(here: Place, version: str, workers: list[Process], chance: rand
 async def kill_worker(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
     """Kill the worker twice, and start it again each time."""
     worker = await here.start_worker(version)
-    async with a_run(here, version, outcome):
+    async with a_run(here, version, outcome) as note_heartbeats:
         await moment(here, version, [worker], chance)
+        await note_heartbeats()
         outcome.faults.append(await worker.kill())
         worker = await here.start_worker(version)
         # Not later, or the same step could lose all of its three attempts: then it has failed, and rightly so.
         await asyncio.sleep(chance.uniform(0.3, 2))
+        await note_heartbeats()
         outcome.faults.append(await worker.kill())
         await here.start_worker(version)
 
@@ -280,8 +283,9 @@ async def kill_worker(here: Place, version: str, outcome: Outcome, chance: rando
 async def kill_one_of_two(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
     """Kill one of two workers for good."""
     workers = [await here.start_worker(version), await here.start_worker(version)]
-    async with a_run(here, version, outcome):
+    async with a_run(here, version, outcome) as note_heartbeats:
         worker = await moment(here, version, workers, chance)
+        await note_heartbeats()
         outcome.faults.append(await worker.kill())
 
 
@@ -305,8 +309,9 @@ async def kill_client(here: Place, version: str, outcome: Outcome, chance: rando
 async def cut_network(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
     """Cut the network between worker and server for longer than the heartbeat timeout."""
     worker = await here.start_worker(version, await here.start_proxy(version))
-    async with a_run(here, version, outcome):
+    async with a_run(here, version, outcome) as note_heartbeats:
         await moment(here, version, [worker], chance)
+        await note_heartbeats()
         outcome.faults.append(
             await here.cut_network(version, chance.uniform(1.3, 2 if here.quick else 6) * HEARTBEAT_TIMEOUT)
         )
@@ -315,8 +320,9 @@ async def cut_network(here: Place, version: str, outcome: Outcome, chance: rando
 async def kill_server(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
     """Kill the server in the middle of the run, and start it again on its file."""
     await here.start_worker(version)
-    async with a_run(here, version, outcome):
+    async with a_run(here, version, outcome) as note_heartbeats:
         await asyncio.sleep(chance.uniform(0.3, 2 if here.quick else 6))
+        await note_heartbeats()
         outcome.faults.append(await here.crash_server(chance.uniform(0, 2)))
 
 
@@ -333,13 +339,17 @@ FAULTS = {
 
 
 @contextlib.asynccontextmanager
-async def a_run(here: Place, version: str, outcome: Outcome) -> AsyncIterator[None]:
-    """A run that is approved. At the end, it must have kept the promises."""
+async def a_run(here: Place, version: str, outcome: Outcome) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A run that is approved. At the end, it must have kept the promises. What it yields is called before a fault."""
     client = await here.connect()
     found = find_version(version)
     handle = await start(client, found, patch_input([CLUSTER]))
     approving = asyncio.create_task(approve_at_last(handle, found))
-    yield
+
+    async def note_heartbeats() -> None:
+        outcome.reported.append(await reported_steps(client, handle))
+
+    yield note_heartbeats
     await approving
     outcome.problems += await broken_promises(here, client, handle, outcome)
 
@@ -374,7 +384,7 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
     if result != SystemPatchResult([ClusterPatchResult(CLUSTER, HOSTS[CLUSTER])]):
         problems.append(f"ended with {result}")
     done: Counter[tuple[str, str]] = Counter()
-    updates: dict[str, ActivityTaskStartedEventAttributes] = {}
+    updates: dict[str, int] = {}
     for each in (await tree(client, handle)).values():
         begun: dict[int, tuple[tuple[str, str], datetime]] = {}
         for event in await history(each):
@@ -386,7 +396,7 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
                 last = event.activity_task_started_event_attributes
                 activity, since = begun[last.scheduled_event_id]
                 if activity[0] == "perform_update_activity":
-                    updates[activity[1]] = last
+                    updates[activity[1]] = last.attempt
                 outcome.extra_attempts += last.attempt - 1
                 if last.attempt > 1:
                     # A fault explains it if there was one between its scheduling and the beginning of the last attempt.
@@ -407,7 +417,7 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
     if done != Counter(recorded_activities(outcome.version)):
         problems.append(f"the activities that completed are not those of a run without faults: {done}")
     if has_heartbeats(outcome.version):
-        problems += repeated_steps("\n".join(here.worker_logs(outcome.version)), updates)
+        problems += repeated_steps("\n".join(here.worker_logs(outcome.version)), updates, outcome)
     return problems
 
 
@@ -421,18 +431,31 @@ def recorded_activities(version: str) -> list[tuple[str, str]]:
     ]
 
 
-def repeated_steps(log: str, updates: dict[str, ActivityTaskStartedEventAttributes]) -> list[str]:
+async def reported_steps(client: Client, handle: Handle) -> dict[str, int]:
+    """Return for the host of each running update the last step that the server knows of."""
+    steps = {}
+    for each in (await tree(client, handle)).values():
+        hosts = {
+            event.activity_task_scheduled_event_attributes.activity_id: scheduled([event])[0][1]
+            for event in await history(each)
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+        }
+        for pending in (await each.describe()).raw_description.pending_activities:
+            if pending.heartbeat_details.payloads and pending.activity_id in hosts:
+                steps[hosts[pending.activity_id]] = int(pending.heartbeat_details.payloads[0].data)
+    return steps
+
+
+def repeated_steps(log: str, attempts: dict[str, int], outcome: Outcome) -> list[str]:
     """Return in words which steps of an update were left out, or done again although they had been reported."""
     problems = []
-    for host, last in updates.items():
-        reported = last.last_failure.timeout_failure_info.last_heartbeat_details.payloads
-        last_reported = int(reported[0].data) if reported else 0
+    for host, attempt in attempts.items():
         steps = Counter(int(step) for step in re.findall(rf"{host}: update step (\d) of 9 done", log))
         for step in range(1, UPDATE_STEPS + 1):
-            # A step that was reported may have lost its line in the log to a kill in between.
-            least, most = (0, last.attempt - 1) if step <= last_reported else (1, last.attempt)
-            if not least <= steps[step] <= max(most, 1):
-                problems.append(f"{host}: step {step} was done {steps[step]} times, {last_reported} were reported")
+            # Each fault may cost a step that was not reported when it came.
+            most = min(attempt, 1 + sum(reported.get(host, 0) < step for reported in outcome.reported))
+            if not 1 <= steps[step] <= most:
+                problems.append(f"{host}: step {step} was done {steps[step]} times, reported: {outcome.reported}")
     return problems
 
 
