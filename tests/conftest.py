@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
@@ -115,3 +116,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listening_addresses(*pids: int) -> list[str]:
+    """The addresses on which these processes and their children listen."""
+    found = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    family = {process for parent in found for process in [parent, *parent.children(recursive=True)]}
+    connections = [connection for process in family for connection in process.net_connections("inet")]
+    return [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]

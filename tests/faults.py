@@ -211,7 +211,7 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def place(folder: Path, runs: int, quick: bool) -> AsyncIterator[Place]:
+async def place(folder: Path, runs: int = 0, quick: bool = True) -> AsyncIterator[Place]:
     """A place with a copy of the project. At the end nothing of it is left running."""
     copy_project(folder / "workshop")
     here = Place(folder, runs, quick)
