@@ -31,8 +31,8 @@ QUICK_TASKS = ["--dynamic-config-value", "history.transferProcessorMaxPollRPS=10
 # It also splits each task queue into four parts, and a task can wait for seconds in one at which no worker is polling.
 QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"]
 QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"]
-# Where the network to a worker is cut without a word, the server goes on handing tasks to it, and each costs an attempt. So
-# it asks every second whether the worker is there. By default it takes more than a minute to find out
+# Where the network to a worker is cut without a word, the server goes on handing tasks to it, and each costs an
+# attempt. So it asks every second whether the worker is there. By default it takes more than a minute to find out
 # (https://grpc.io/docs/guides/keepalive/).
 QUICK_TASKS += ["--dynamic-config-value", 'frontend.keepAliveTime="1s"']
 QUICK_TASKS += ["--dynamic-config-value", 'frontend.keepAliveTimeout="1s"']

@@ -16,7 +16,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
-from temporal_connection import OneInput, strict_data_converter
+from temporal_connection import RightArguments, strict_data_converter
 from tests.conftest import PROJECT, Script
 from tests.record_histories import FOLDER
 from tests.runs import YES, history, patch_input, released_versions, scheduled
@@ -29,7 +29,7 @@ SECTION = README.partition("\n## Change a workflow that is running\n")[2].partit
 
 async def replay(recorded: str, workflows: list[type]) -> None:
     """Replay the run and its children. Raises what the SDK raises for the first that does not."""
-    replayer = Replayer(workflows=workflows, data_converter=strict_data_converter(), interceptors=[OneInput()])
+    replayer = Replayer(workflows=workflows, data_converter=strict_data_converter(), interceptors=[RightArguments()])
     for id, events in json.loads((FOLDER / f"{recorded}.json").read_text()).items():
         await replayer.replay_workflow(WorkflowHistory.from_json(id, {"events": events}))
 
