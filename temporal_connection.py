@@ -33,8 +33,17 @@ PLAIN_TYPES = (str, int, bool, list, dict)
 DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
 
 
+def one_line(text: str) -> str:
+    """Return a text for a terminal: in one line, and with what is not printable escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
+
+
 class UserError(Exception):
     """Something that whoever runs the script can mend. Its text says how, in one line."""
+
+    def __str__(self) -> str:
+        """Return the text, whatever it quotes."""
+        return one_line(super().__str__())
 
 
 class StrictTypes(JSONTypeConverter):
@@ -263,7 +272,7 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
         code = 2
     except RPCError as error:
         what = "is gone" if error.status is RPCStatusCode.UNAVAILABLE else "answered with an error"
-        print(f"The Temporal server {what}: {error.message}", file=sys.stderr)
+        print(f"The Temporal server {what}: {one_line(error.message)}", file=sys.stderr)
         code = 2
     except Exception:
         traceback.print_exc()

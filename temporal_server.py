@@ -174,6 +174,17 @@ def port_is_taken(port: int) -> bool:
     return False
 
 
+def problem_of(database: Path) -> str | None:
+    """Return in words why the server can't keep its history in this file, or None."""
+    try:
+        with database.open("a+b") as file:
+            file.seek(0)
+            start = file.read(16)
+    except (OSError, ValueError) as error:
+        return f"can't be opened: {getattr(error, 'strerror', None) or error}"
+    return None if start in (b"", b"SQLite format 3\0") else "is there already, and is no SQLite file"
+
+
 async def become_server(port: int, ui_port: int, database: str | None) -> int:
     """Replace this process by the server, so that signals and exit code are the server's own.
 
@@ -214,10 +225,12 @@ def main() -> None:
     for number in (arguments.port, ui_port):
         if not 1 <= number <= 65535:
             parser.error(f"{number} is no port: choose from 1 to 65535")
-    database = str((PROJECT / arguments.database).resolve())
-    if not arguments.temporary and not Path(database).parent.is_dir():
-        parser.error(f"--database: there is no folder {Path(database).parent}")
-    run_script(lambda: become_server(arguments.port, ui_port, None if arguments.temporary else database))
+    if arguments.temporary:
+        run_script(lambda: become_server(arguments.port, ui_port, None))
+    database = PROJECT / arguments.database
+    if problem := problem_of(database):
+        parser.error(f"--database: {arguments.database!r:.60} {problem}")
+    run_script(lambda: become_server(arguments.port, ui_port, str(database.resolve())))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ The examples come from Hypothesis, the same ones at each run. test_input.py has 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -27,13 +27,17 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+import temporal_client
+import temporal_server
+import temporal_worker
+from temporal_connection import UserError, connect, web_ui_link
 from temporal_worker import ShortErrors
 from tests.runs import history, patch_input, released_versions, worker
-from workflow import find_version
+from workflow import VersionError, find_version, known_versions
 
 GOOD = json.loads(json.dumps(patch_input(["cluster3"]), default=vars))
 NO = {"approved": False, "approver": "Bob"}
-PATIENCE = 10
+PATIENCE = 30  # More than the 10 seconds after which the server offers a task again that got lost.
 
 the_same_each_time = settings(
     derandomize=True,
@@ -212,3 +216,104 @@ async def test_a_query_is_answered_or_refused_and_the_workflow_lives_on(
         await handle.query(name, args=sent, rpc_timeout=timedelta(seconds=PATIENCE))
     await handle.signal("answer_approval_signal", NO)
     assert await ending(handle) == "ApprovalRejected"
+
+
+# Command lines, environment, names
+
+words = texts.filter(lambda text: "\0" not in text)  # No process can get a NUL on its command line or environment.
+numerals = (
+    some.integers().map(str) | some.floats().map(str) | some.sampled_from(["0", "1e400", "١٢", "1_0", "9" * 5_000])
+)
+FLAGS: dict[str, Callable[[], None]] = {
+    "client --clusters --pilot-count --approval-timeout --poll-interval": temporal_client.main,
+    "worker --pace": temporal_worker.main,
+    "server --port --ui-port --database": temporal_server.main,
+}
+
+
+class Accepted(Exception):
+    """The command line was accepted."""
+
+
+@given(some.data())
+@settings(the_same_each_time, max_examples=200)
+def test_a_command_line_is_accepted_or_refused_with_exit_code_2(data: some.DataObject) -> None:
+    program = data.draw(some.sampled_from(sorted(FLAGS)))
+    flag = some.sampled_from([*program.split()[1:], "--attach", "--signal", "--reject", "--temporary"])
+    part = (
+        flag | some.builds("{}={}".format, flag, words | numerals) | numerals | words | some.sampled_from(["v1", "v3"])
+    )
+    arguments = data.draw(some.lists(part, max_size=5))
+
+    def accept(*_: Any) -> NoReturn:
+        raise Accepted
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Accepted):
+        patch.setattr("sys.argv", [program.split()[0], *arguments])
+        for module in (temporal_client, temporal_worker, temporal_server):
+            patch.setattr(module, "run_script", accept)
+        patch.setattr(logging, "basicConfig", lambda **_: None)
+        with pytest.raises(SystemExit) as refused:
+            FLAGS[program]()
+        assert refused.value.code == 2 or {"-h", "--help"} & {*arguments}
+
+
+@given(words | texts | some.text(alphabet="vV0123456789_./\\SystemPatchWorkflow", max_size=12))
+@settings(the_same_each_time, max_examples=300)
+def test_a_version_name_finds_one_of_the_known_versions_or_lists_them(name: str) -> None:
+    try:
+        assert find_version(name).name in known_versions()
+    except VersionError as error:
+        assert "Known versions: v1, v2" in str(error) and "\n" not in str(error) and len(str(error)) < 400
+
+
+VARIABLES = [
+    "TEMPORAL_NAMESPACE",
+    "TEMPORAL_API_KEY",
+    "TEMPORAL_TLS",
+    "TEMPORAL_TLS_CLIENT_CERT_PATH",
+    "TEMPORAL_TLS_CLIENT_CERT_DATA",
+    "TEMPORAL_TLS_SERVER_CA_CERT_DATA",
+    "TEMPORAL_TLS_SERVER_NAME",
+    "TEMPORAL_CONFIG_FILE",
+    "TEMPORAL_PROFILE",
+    "TEMPORAL_CODEC_ENDPOINT",
+    "TEMPORAL_GRPC_META_X",
+    "TEMPORAL_UI_URL",
+]
+ADDRESSES = [
+    "",
+    "localhost",
+    ":",
+    ":0",
+    "127.0.0.1:",
+    "127.0.0.1:99999",
+    "[::1",
+    "a b:1",
+    "x://y",
+    "http://127.0.0.1:1/x",
+]
+settings_of_environment = words.filter(lambda text: not any("\ud800" <= letter <= "\udfff" for letter in text))
+
+
+@given(
+    some.dictionaries(some.sampled_from(VARIABLES), settings_of_environment, max_size=3),
+    some.none() | some.sampled_from(ADDRESSES) | settings_of_environment,
+)
+@the_same_each_time
+async def test_an_environment_leads_to_a_connection_or_to_one_clear_line(
+    address: str, variables: dict[str, str], target: str | None
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        if target is not None:
+            patch.setenv("TEMPORAL_ADDRESS", target)
+        try:
+            client = await connect()
+            web_ui_link(client, "system-patch-v1", None)
+            await client.get_workflow_handle("nobody").describe()
+        except UserError as error:
+            assert str(error) and "\n" not in str(error)
+        except RPCError as error:
+            assert error.message
