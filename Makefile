@@ -10,6 +10,7 @@ demo: .venv/ready
 test: .venv/ready
 	.venv/bin/python temporal_server.py --find-cli
 	.venv/bin/python tests/prometheus.py
+	.venv/bin/python -m tests.faults
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .

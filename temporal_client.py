@@ -1,5 +1,6 @@
 """Starts one version of the workflow and follows it to its end:  python temporal_client.py v3
 
+With --attach it follows the run that is there.
 Exit codes: 0 the workflow completed, 1 it failed, 2 wrong use or no server, 130 Ctrl-C (the workflow goes on).
 """
 
@@ -8,8 +9,10 @@ import asyncio
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio.client import (
+    Client,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -19,7 +22,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_connection import connect, run_script, web_ui_link
+from temporal_connection import UserError, connect, run_script, web_ui_link
 from workflow import Version, VersionError, find_version
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult, VaultReference
 
@@ -28,26 +31,54 @@ WORKER_TIMEOUT = 3.0
 
 
 async def run_client(version: Version, input: SystemPatchInput, arguments: argparse.Namespace) -> int:
-    """Start the workflow, answer its approval request, follow its progress, print its end. Returns the exit code."""
+    """Start the workflow, or pick up the run that is there, and follow it to its end. Returns the exit code."""
     client = await connect()
-    started = time.monotonic()
-    handle: Handle = await client.start_workflow(
-        version.workflow.run,
-        input,
-        id=version.workflow_id,
-        task_queue=version.task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
-        static_summary=f"Patch {', '.join(input.target_clusters)}"[:200],
-    )
-    print(f"Started {version.workflow.__name__}, workflow id {handle.id}")
-    print(f"Web UI: {web_ui_link(client, handle.id, handle.first_execution_run_id)}", flush=True)
+    if arguments.attach:
+        run_id: str | None = await run_to_attach_to(client, version)
+        print(f"Attached to {version.workflow.__name__}, workflow id {version.workflow_id}")
+    else:
+        started = await client.start_workflow(
+            version.workflow.run,
+            input,
+            id=version.workflow_id,
+            task_queue=version.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+            static_summary=f"Patch {', '.join(input.target_clusters)}"[:200],
+        )
+        run_id = started.first_execution_run_id
+        print(f"Started {version.workflow.__name__}, workflow id {version.workflow_id}")
+    print(f"Web UI: {web_ui_link(client, version.workflow_id, run_id)}", flush=True)
+    # With its run id, so that nothing goes to a run that has replaced this one.
+    handle: Handle = client.get_workflow_handle_for(version.workflow.run, version.workflow_id, run_id=run_id)
+    try:
+        return await follow(handle, version, input, arguments)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.UNAVAILABLE:
+            raise
+        again = f"python {Path(sys.argv[0]).name} {version.name} --attach"
+        raise UserError(
+            f"The Temporal server is gone: {error.message}. The run goes on when it is back. Follow it by: {again}"
+        ) from error
+
+
+async def run_to_attach_to(client: Client, version: Version) -> str:
+    """Return the id of the version's latest run. Raises `UserError` if there has been none."""
+    try:
+        return (await client.get_workflow_handle(version.workflow_id).describe()).run_id
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise UserError(f"There is no run of {version.name} to attach to. Start one without --attach.") from error
+
+
+async def follow(handle: Handle, version: Version, input: SystemPatchInput, arguments: argparse.Namespace) -> int:
+    """Answer the workflow's approval request, follow its progress, print its end. Returns the exit code."""
     await look_for_worker(handle, version)
 
-    if has_approval(version):
+    if has_approval(version) and (await handle.describe()).close_time is None:
         if arguments.no_answer:
-            print(
-                f"Not answering the approval request, which ends after {input.approval_timeout_seconds} s.", flush=True
-            )
+            until = "" if arguments.attach else f", which ends after {input.approval_timeout_seconds} s"
+            print(f"Not answering the approval request{until}.", flush=True)
         else:
             answer = ApprovalAnswer(approved=not arguments.reject, approver="the client")
             await answer_approval(
@@ -62,18 +93,25 @@ async def run_client(version: Version, input: SystemPatchInput, arguments: argpa
     try:
         result = await ending
     except WorkflowFailureError as error:
-        print(f"Workflow {ending_of(error)} (after {time.monotonic() - started:.1f} s)")
+        print(f"Workflow {ending_of(error)} (after {await seconds_of(handle):.1f} s)")
         return 1
     except ApplicationError as error:
         print(f"Workflow completed, but its result has not the type that `run` declares: {error.message}")
         return 1
-    print(f"Workflow completed after {time.monotonic() - started:.1f} s. Patched hosts:")
+    print(f"Workflow completed after {await seconds_of(handle):.1f} s. Patched hosts:")
     if isinstance(result, SystemPatchResult):
         for cluster in result.clusters:
             print(f"  {cluster.cluster}: {', '.join(cluster.patched_hosts)}")
     else:
         print(f"  {result}")
     return 0
+
+
+async def seconds_of(handle: Handle) -> float:
+    """Return how long the workflow, which has ended, took by the server's clock."""
+    description = await handle.describe()
+    assert description.close_time is not None
+    return (description.close_time - description.start_time).total_seconds()
 
 
 def has_approval(version: Version) -> bool:
@@ -175,6 +213,11 @@ def main() -> None:
         help="time between two questions for the progress, in seconds (default: 1)",
     )
     parser.add_argument("--signal", action="store_true", help="answer the approval request by signal, not by update")
+    parser.add_argument(
+        "--attach",
+        action="store_true",
+        help="pick up the run that is there instead of starting one, as after Ctrl-C (what it patches stays as it is)",
+    )
     answer = parser.add_mutually_exclusive_group()
     answer.add_argument("--reject", action="store_true", help="reject the approval request")
     answer.add_argument("--no-answer", action="store_true", help="leave the approval request unanswered")
@@ -197,7 +240,8 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(2)
     run_script(
-        lambda: run_client(version, input, arguments), "Stopped watching. The workflow itself goes on: see the Web UI."
+        lambda: run_client(version, input, arguments),
+        "Stopped watching. The workflow itself goes on: see the Web UI, or follow it again with --attach.",
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import functools
+import inspect
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, get_origin
 from urllib.parse import quote
 
-from temporalio import client, worker
+from temporalio import client, worker, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -35,11 +36,21 @@ from temporalio.runtime import (
 from temporalio.service import RPCError, RPCStatusCode
 
 CONNECT_TIMEOUT = 10.0
+PLAIN_TYPES = (str, int, bool, list, dict)
 DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
+
+
+def one_line(text: str) -> str:
+    """Return a text for a terminal: in one line, and with what is not printable escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
 
 
 class UserError(Exception):
     """Something that whoever runs the script can mend. Its text says how, in one line."""
+
+    def __str__(self) -> str:
+        """Return the text, whatever it quotes."""
+        return one_line(super().__str__())
 
 
 class StrictTypes(JSONTypeConverter):
@@ -74,8 +85,11 @@ class StrictPayloadConverter(CompositePayloadConverter):
         except Exception as error:
             raise _invalid_input(error) from None
         for value, hint in zip(values, type_hints or [], strict=False):
-            if value is None and dataclasses.is_dataclass(hint):
-                raise _invalid_input(TypeError(f"input must be a {getattr(hint, '__name__', hint)}, not null"))
+            # Only JSON is decoded by the type. What comes as null or as plain bytes could be anything.
+            expected = get_origin(hint) or hint
+            if (dataclasses.is_dataclass(hint) or expected in PLAIN_TYPES) and not isinstance(value, expected):
+                found = "null" if value is None else type(value).__name__
+                raise _invalid_input(TypeError(f"input must be a {expected.__name__}, not {found}"))
         return values
 
 
@@ -90,8 +104,8 @@ def _invalid_input(error: BaseException) -> FailureError:
     return ApplicationError(": ".join(reasons), type="InvalidInput", non_retryable=True)
 
 
-class OneInputInbound(worker.WorkflowInboundInterceptor):
-    """Stands before a workflow's `run`."""
+class RightArgumentsInbound(worker.WorkflowInboundInterceptor):
+    """Stands before a workflow's `run` and its handlers."""
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
         """Go on to `run`. Raises an `ApplicationError` where there is no input for it, or more than one."""
@@ -100,15 +114,37 @@ class OneInputInbound(worker.WorkflowInboundInterceptor):
             raise ApplicationError(reason, type="InvalidInput", non_retryable=True)
         return await super().execute_workflow(input)
 
+    async def handle_signal(self, input: worker.HandleSignalInput) -> None:
+        """Go on to the signal's handler, or drop the signal, as the SDK drops one that can't be decoded."""
+        if reason := _wrong_arguments(workflow.get_signal_handler(input.signal), input.args):
+            workflow.logger.error("Signal %s is dropped: %s", input.signal, reason)
+            return
+        await super().handle_signal(input)
 
-class OneInput(client.Interceptor, worker.Interceptor):
-    """Fails a workflow that was started with no input, or with several: its task too would be retried for ever."""
+    async def handle_update_handler(self, input: worker.HandleUpdateInput) -> Any:
+        """Go on to the update's handler. Raises an `ApplicationError`, which refuses it, if its arguments don't fit."""
+        if reason := _wrong_arguments(workflow.get_update_handler(input.update), input.args):
+            raise ApplicationError(reason, type="InvalidInput", non_retryable=True)
+        return await super().handle_update_handler(input)
+
+
+def _wrong_arguments(handler: Callable[..., Any] | None, arguments: Sequence[Any]) -> str | None:
+    if handler is not None:
+        try:
+            inspect.signature(handler).bind(*arguments)
+        except TypeError as error:
+            return str(error)
+    return None
+
+
+class RightArguments(client.Interceptor, worker.Interceptor):
+    """Refuses what comes with too few or too many values: its workflow task too would be retried for ever."""
 
     def workflow_interceptor_class(
         self, input: worker.WorkflowInterceptorClassInput
     ) -> type[worker.WorkflowInboundInterceptor] | None:
-        """Return what stands before `run`. Each worker that is made with the client asks for it."""
-        return OneInputInbound
+        """Return what stands before the workflows. Each worker that is made with the client asks for it."""
+        return RightArgumentsInbound
 
 
 def connect_config() -> dict[str, Any]:
@@ -166,7 +202,7 @@ async def connect(runtime: Runtime | None = None) -> client.Client:
         connecting = client.Client.connect(
             **config,
             data_converter=strict_data_converter(),
-            interceptors=[OneInput()],
+            interceptors=[RightArguments()],
             runtime=runtime or short_logging_runtime(),
         )
         return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
@@ -255,7 +291,7 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
         code = 2
     except RPCError as error:
         what = "is gone" if error.status is RPCStatusCode.UNAVAILABLE else "answered with an error"
-        print(f"The Temporal server {what}: {error.message}", file=sys.stderr)
+        print(f"The Temporal server {what}: {one_line(error.message)}", file=sys.stderr)
         code = 2
     except BrokenPipeError:  # Whoever read the output, such as `head`, has had enough.
         code = 1

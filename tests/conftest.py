@@ -5,15 +5,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from temporal_connection import connect
 from temporal_server import QUICK_TASKS, find_temporal_cli
+from tests.exercises.check import free_port as free_port
 
 PROJECT = Path(__file__).parent.parent
 
@@ -23,14 +26,20 @@ async def cli() -> str:
     return await find_temporal_cli()
 
 
-@pytest.fixture(scope="session")
-async def address(cli: str) -> AsyncIterator[str]:
-    """The session's server. Its address is in the environment, where every script and every test finds it."""
+@asynccontextmanager
+async def dev_server() -> AsyncIterator[str]:
+    """A server of one's own. Its address is in the environment, where every script and every test finds it."""
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=cli, dev_server_extra_args=QUICK_TASKS
+        dev_server_existing_path=await find_temporal_cli(), dev_server_extra_args=QUICK_TASKS
     ) as environment:
         os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
         yield os.environ["TEMPORAL_ADDRESS"]
+
+
+@pytest.fixture(scope="session")
+async def address(cli: str) -> AsyncIterator[str]:
+    async with dev_server() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +98,22 @@ def run() -> Iterator[Any]:
         script.process.communicate()
 
 
+def copy_project(to: Path) -> None:
+    """Copy the project without anybody's own files, so that what a test leaves does not land among these."""
+    own = (".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs", "histories")
+    shutil.copytree(PROJECT, to, ignore=shutil.ignore_patterns(*own))
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> str:
-    """A copy of the project without anybody's own files, so that what a test leaves does not land among these."""
-    ignored = shutil.ignore_patterns(".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs")
-    shutil.copytree(PROJECT, tmp_path / "workshop", ignore=ignored)
+    """The path of a copy of the project."""
+    copy_project(tmp_path / "workshop")
     return str(tmp_path / "workshop")
+
+
+def listening_addresses(*pids: int) -> list[str]:
+    """The addresses on which these processes and their children listen."""
+    found = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    family = {process for parent in found for process in [parent, *parent.children(recursive=True)]}
+    connections = [connection for process in family for connection in process.net_connections("inet")]
+    return [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]

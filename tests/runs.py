@@ -1,5 +1,6 @@
 """Runs of a workflow version in the test's own process, and what their histories say."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from temporal_worker import activities_of
-from workflow import Version, find_version
+from workflow import Version, find_version, known_versions
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 
 VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
@@ -24,6 +25,11 @@ Handle = WorkflowHandle[Any, Any]
 
 def patch_input(clusters: list[str] = CLUSTERS, pilot_count: int = 3, approval_timeout: int = 300) -> SystemPatchInput:
     return SystemPatchInput(clusters, pilot_count, VAULT, approval_timeout)
+
+
+def released_versions() -> list[str]:
+    """The workshop's own versions, without a learner's."""
+    return [name for name in known_versions() if re.fullmatch(r"v\d+", name)]
 
 
 @asynccontextmanager

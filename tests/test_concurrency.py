@@ -11,7 +11,20 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from tests.runs import CLUSTERS, HOSTS, Handle, approve, children, history, patch_input, scheduled, start, tree, worker
+from tests.runs import (
+    CLUSTERS,
+    HOSTS,
+    Handle,
+    approve,
+    children,
+    history,
+    patch_input,
+    released_versions,
+    scheduled,
+    start,
+    tree,
+    worker,
+)
 
 COMPLETED = WorkflowExecutionStatus.COMPLETED
 FAILED = WorkflowExecutionStatus.FAILED
@@ -147,7 +160,7 @@ async def test_the_failing_host_of_exercise_6_patches_no_host_twice(failed_run: 
             assert len(completed) == 6
 
 
-@pytest.mark.parametrize("version", ["v1", "v5", "v6", "v7"])
+@pytest.mark.parametrize("version", released_versions())
 async def test_a_worker_that_forgets_everything_after_each_task_comes_to_the_same_end(
     client: Client, version: str
 ) -> None:

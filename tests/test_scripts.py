@@ -304,6 +304,22 @@ def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
             assert code == 2 and output.startswith(f"Port {port} is taken by another program")
 
 
+@pytest.mark.parametrize(
+    ("database", "problem"),
+    [
+        (".", "can't be opened: Is a directory"),
+        ("no/such/folder/x.db", "can't be opened: No such file or directory"),
+        ("y" * 3000, "can't be opened: File name too long"),
+        ("README.md", "is there already, and is no SQLite file"),
+    ],
+)
+def test_a_server_refuses_a_file_that_it_cannot_use(run: Any, elsewhere: str, database: str, problem: str) -> None:
+    port = str(free_port())
+    command = ["python", "temporal_server.py", "--port", port, "--database", database]
+    code, output = run(*command, cwd=elsewhere).end()
+    assert code == 2 and f"--database: {database!r:.60} {problem}" in output and "Traceback" not in output
+
+
 def test_a_server_without_its_program_says_how_to_get_it(run: Any) -> None:
     code, output = run("python", "temporal_server.py", "--port", str(free_port()), TEMPORAL_CLI="/no/such/cli").end()
     assert (code, output) == (2, "TEMPORAL_CLI names /no/such/cli, but there is no such program.")

@@ -1,16 +1,28 @@
 """What stays secret, and what happens without it."""
 
+import asyncio
 import logging
+import re
+import urllib.request
+from collections.abc import AsyncIterator
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from tests.runs import approve, history, patch_input, scheduled, start, tree, worker
+from tests.conftest import listening_addresses
+from tests.faults import Place, place
+from tests.runs import approve, history, patch_input, released_versions, scheduled, start, tree, worker
+from workflow import find_version
 from workflow.activities import SimulatedVault
 
 
-@pytest.mark.parametrize("version", ["v1", "v3", "v4", "v6", "v7"])
+def raw(history: WorkflowHistory) -> bytes:
+    """All of a history as it is stored. (In its JSON form, what is in a payload would not be readable.)"""
+    return b"".join(event.SerializeToString() for event in history.events)
+
+
+@pytest.mark.parametrize("version", released_versions())
 async def test_no_history_and_no_log_holds_the_vault_token_or_an_ssh_key(
     client: Client, version: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -34,7 +46,7 @@ async def test_no_history_and_no_log_holds_the_vault_token_or_an_ssh_key(
             await handle.result()
     assert keys  # The keys were really used.
     for run in (await tree(client, handle)).values():
-        assert "planted" not in (await run.fetch_history()).to_json()
+        assert b"planted" not in raw(await run.fetch_history())
     assert "planted" not in caplog.text
 
 
@@ -50,3 +62,75 @@ async def test_a_worker_whose_token_vault_refuses_touches_no_host(
     assert isinstance(failed.value.cause.cause, ApplicationError)
     assert failed.value.cause.cause.message == "Vault refuses an empty VAULT_TOKEN"
     assert [activity for activity, _ in scheduled(await history(handle))] == ["check_vault_access_activity"]
+
+
+SECRETS = {"VAULT_TOKEN": "planted-token", "SSH_KEY": "planted-ssh-key"}
+
+
+@pytest.fixture(scope="module")
+async def used_place(cli: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    """A place in which every version has completed, failed and been cancelled, with real workers and clients.
+
+    Their Vault holds a real key, and a host fails just when it has been taken out.
+    """
+    folder = tmp_path_factory.mktemp("secrets")
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in SECRETS.items():
+            environment.setenv(name, value)
+        async with place(folder) as here:
+            activities = folder / "workshop" / "workflow" / "activities.py"
+            text = activities.read_text()
+            vault = 'return f"ssh key at {self._vault.address}/{self._vault.secret_path_prefix}/{hostname}"'
+            use = "SimulatedVault(host.vault).read_ssh_key(host.hostname)\n"
+            failure = "raise ApplicationError('no route to the host', len(key), non_retryable=True)\n"
+            assert vault in text and use in text
+            text = text.replace(vault, 'return os.environ["SSH_KEY"]')
+            text = text.replace(use, f"key = {use}        if host.hostname == 'cluster1_host3': {failure}")
+            activities.write_text(text)
+            await here.start_server()
+            await asyncio.gather(*[complete_fail_and_cancel(here, version) for version in released_versions()])
+            yield here
+
+
+async def complete_fail_and_cancel(here: Place, version: str) -> None:
+    pace = "0.2" if version < "v4" else "0.05"
+    worker = here.start(version, "temporal_worker.py", version, "--pace", pace)
+    await worker.printed("is running:")
+    failing = here.start("client", "temporal_client.py", version, "--clusters", "cluster1", "--poll-interval", "0.1")
+    client, found = await here.connect(), find_version(version)
+    cancelled = await start(client, found, patch_input(["cluster4"]))
+    completing = await start(client, found, patch_input(["cluster3"]))
+    await approve(cancelled, found)
+    await approve(completing, found)
+    await worker.printed("cluster4_host1: start notification sent")
+    await cancelled.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await cancelled.result()
+    await completing.result()
+    assert await failing.ended() == 1 and "no route to the host" in failing.text()
+
+
+async def test_no_secret_is_in_any_history_log_metric_or_file(used_place: Place) -> None:
+    here = used_place
+    client = await here.connect()
+    texts: dict[str, bytes] = {}
+    async for run in client.list_workflows():
+        found = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
+        texts[f"{run.id} {run.run_id}"] = raw(found)
+    assert len(texts) >= 3 * len(released_versions())
+    [metrics] = re.findall(r"Metrics: +(\S+)", here.processes[0].text())
+    texts["metrics"] = await asyncio.to_thread(lambda: urllib.request.urlopen(metrics, timeout=5).read())
+    files = [file for file in here.folder.rglob("*") if file.is_file() and "tests" not in file.parts]
+    texts |= {str(file.relative_to(here.folder)): file.read_bytes() for file in files}
+    names = {"temporal.db", "temporal.db-wal", "workshop/.run/temporal_worker_v7.pid"}
+    assert names <= {*texts} and any(name.startswith("client_") for name in texts)
+    # What is no secret is found there, so a secret would be too.
+    assert any(b"ssh/hosts" in text for name, text in texts.items() if name.startswith("system-patch-v1"))
+    assert b"cluster1_host3: no route to the host" in texts["temporal.db"] + texts["temporal.db-wal"]
+    assert [name for name, text in texts.items() if b"planted" in text] == []
+
+
+def test_server_and_workers_listen_on_this_machine_only(used_place: Place) -> None:
+    addresses = listening_addresses(*[process.process.pid for process in used_place.processes])
+    assert len(addresses) >= 3  # The server's ports for workers, Web UI and metrics.
+    assert set(addresses) <= {"127.0.0.1", "::1"}

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from temporalio.exceptions import ApplicationError
 
+MOST_CLUSTERS = 200
+MOST_LETTERS = 500
+
 
 @dataclass
 class VaultReference:
@@ -39,8 +42,8 @@ class SystemPatchInput:
 
     def __post_init__(self) -> None:
         _require_names("target_clusters", self.target_clusters)
-        _require_whole_number("pilot_count", self.pilot_count, at_least=0)
-        _require_whole_number("approval_timeout_seconds", self.approval_timeout_seconds, at_least=1)
+        _require_whole_number("pilot_count", self.pilot_count, 0, 1_000_000)
+        _require_whole_number("approval_timeout_seconds", self.approval_timeout_seconds, 1, 366 * 24 * 3600)
         if not isinstance(self.vault, VaultReference):
             raise _invalid("vault", "must be a VaultReference")
 
@@ -53,6 +56,9 @@ class ClusterPatchInput:
     pilot_count: int
     vault: VaultReference
 
+    def __post_init__(self) -> None:
+        _require_names("name", [self.name])
+
 
 @dataclass
 class HostPatchInput:
@@ -61,6 +67,9 @@ class HostPatchInput:
     hostname: str
     cluster: str
     vault: VaultReference
+
+    def __post_init__(self) -> None:
+        _require_text("hostname", self.hostname)
 
 
 @dataclass
@@ -77,6 +86,9 @@ class ApprovalAnswer:
 
     approved: bool
     approver: str
+
+    def __post_init__(self) -> None:
+        _require_text("approver", self.approver)
 
 
 @dataclass
@@ -97,6 +109,9 @@ class SystemPatchResult:
 def _require_names(field: str, names: Iterable[str]) -> None:
     if not isinstance(names, list) or not names:
         raise _invalid(field, "must be a list with at least one cluster name")
+    # More would not fit into one history, which ends at 51,200 events: https://docs.temporal.io/workflow-execution/limits
+    if len(names) > MOST_CLUSTERS:
+        raise _invalid(field, f"must have at most {MOST_CLUSTERS} names, not {len(names)}")
     for name in names:
         # Names become part of host names and workflow ids, so they are kept short and plain.
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
@@ -105,14 +120,19 @@ def _require_names(field: str, names: Iterable[str]) -> None:
         raise _invalid(field, "names a cluster twice")
 
 
-def _require_whole_number(field: str, value: int, at_least: int) -> None:
+def _require_whole_number(field: str, value: int, at_least: int, at_most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise _invalid(field, f"must be a whole number, {at_least} or more, not {value!r:.40}")
+    if value > at_most:
+        raise _invalid(field, f"must be at most {at_most}")
 
 
 def _require_text(field: str, value: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise _invalid(field, "must be a text that is not empty")
+    # It is shown in the Web UI and at terminals, which control characters would upset.
+    if len(value) > MOST_LETTERS or not value.isprintable():
+        raise _invalid(field, f"must have at most {MOST_LETTERS} letters, and no control characters")
 
 
 def _invalid(field: str, problem: str) -> ApplicationError:

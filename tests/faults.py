@@ -1,0 +1,494 @@
+"""Faults for real processes, and the promises that every run keeps under them. Used by test_crashes.py and soak.py.
+
+`python -m tests.faults` gets what cuts the network: toxiproxy, built from its Go module.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
+from temporalio.service import RPCError
+
+from temporal_connection import run_script, short_logging_runtime, strict_data_converter
+from temporal_server import CACHE, find_go, progress, run
+from tests.conftest import copy_project, free_port
+from tests.record_histories import FOLDER as RECORDED
+from tests.runs import HOSTS, Handle, approve, history, patch_input, scheduled, start, tree
+from workflow import Version, find_version
+from workflow.activities import UPDATE_STEPS
+from workflow.types import ClusterPatchResult, SystemPatchResult
+
+TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0"
+CLUSTER = "cluster3"  # Nothing fails in it by itself.
+CASE_TIMEOUT = 150.0
+HEARTBEAT_TIMEOUT = 2.0
+
+
+@dataclass
+class Period:
+    """The time from the beginning of a fault to when everything notices its end."""
+
+    begun: datetime
+    ended: datetime
+
+
+def until_now(begun: datetime) -> Period:
+    """The time of a fault that is over now. A server takes up to a second to notice that a worker is gone."""
+    return Period(begun, datetime.now(timezone.utc) + timedelta(seconds=1))
+
+
+@dataclass
+class Outcome:
+    """What became of one run and its faults. Without problems, all promises were kept."""
+
+    version: str
+    fault: str
+    seed: int
+    faults: list[Period] = field(default_factory=list)
+    reported: list[dict[str, int]] = field(default_factory=list)
+    """For each fault, the last step that each running update had reported when it came."""
+    extra_attempts: int = 0
+    seconds: float = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class Process:
+    """A script of the workshop as a real process, its output in a file."""
+
+    def __init__(self, log: Path, *command: str, address: str = "") -> None:
+        """Start it in the copy of the project that lies beside the file."""
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                command if command[0].startswith("/") else [sys.executable, *command],
+                cwd=log.parent / "workshop",
+                env={**os.environ, "TEMPORAL_ADDRESS": address},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+    async def printed(self, text: str) -> None:
+        """Wait until it has printed `text`."""
+        while text not in self.text():
+            if self.process.poll() is not None:
+                raise AssertionError(f"{text!r} was never printed, but:\n{self.text()}")
+            await asyncio.sleep(0.02)
+
+    async def kill(self) -> Period:
+        """End it as a crash does. Returns when."""
+        begun = datetime.now(timezone.utc)
+        self.process.kill()
+        await self.ended()
+        return until_now(begun)
+
+    async def ended(self) -> int:
+        """Wait for its end. Returns the exit code."""
+        return await asyncio.to_thread(self.process.wait)
+
+
+class Place:
+    """A server on a file of its own, and the processes that use it."""
+
+    def __init__(self, folder: Path, runs: int, quick: bool) -> None:
+        """Choose free ports. Nothing runs yet."""
+        self.folder, self.runs, self.quick = folder, runs, quick
+        self.proxy: Process | None = None
+        self.crash: asyncio.Task[Period] | None = None
+        self.port, self.proxy_port = free_port(), free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.processes: list[Process] = []
+
+    def pace(self, version: str) -> float:
+        """A pace at which a run on one cluster takes about ten seconds, or five if it is to be quick."""
+        ten_seconds = 0.3 if version == "v4" else 0.4 if has_heartbeats(version) else 1
+        return ten_seconds * (0.5 if self.quick else 1)
+
+    def start(self, name: str, *command: str, address: str = "") -> Process:
+        """Start a process that is killed at the end, if it is still there."""
+        log = self.folder / f"{name}_{len(self.processes)}.log"
+        self.processes.append(Process(log, *command, address=address or self.address))
+        return self.processes[-1]
+
+    async def start_server(self) -> Process:
+        """Start the server, or start it again on the same file."""
+        database = str(self.folder / "temporal.db")
+        ports = ["--port", str(self.port), "--ui-port", str(free_port())]
+        server = self.start("server", "temporal_server.py", *ports, "--database", database)
+        await server.printed("Server:")
+        return server
+
+    async def start_worker(self, version: str, address: str = "") -> Process:
+        """Start a worker and wait until it runs."""
+        worker = self.start(version, "temporal_worker.py", version, "--pace", str(self.pace(version)), address=address)
+        await worker.printed("is running:")
+        return worker
+
+    async def connect(self) -> Client:
+        """A client of the test's own."""
+        return await Client.connect(
+            self.address, data_converter=strict_data_converter(), runtime=short_logging_runtime()
+        )
+
+    async def start_proxy(self, version: str) -> str:
+        """Put a proxy between a version's worker and the server. Returns its address."""
+        if self.proxy is None:
+            self.proxy = self.start(
+                "toxiproxy", await find_toxiproxy(), "-host", "127.0.0.1", "-port", str(self.proxy_port)
+            )
+        address = f"127.0.0.1:{free_port()}"
+        await self.ask_toxiproxy("POST", "/proxies", name=version, listen=address, upstream=self.address)
+        return address
+
+    async def crash_server(self, pause: float) -> Period:
+        """Kill the server and start it again on its file: once, for all runs that are under way."""
+        self.runs -= 1
+        while self.runs:
+            await asyncio.sleep(0.05)
+        if self.crash is None:
+            self.crash = asyncio.create_task(self.kill_and_start_server(pause))
+        return await self.crash
+
+    async def kill_and_start_server(self, pause: float) -> Period:
+        """Kill the server, and start it again on its file after a pause. Returns when it was away."""
+        server = next(process for process in self.processes if process.log.name.startswith("server_"))
+        killed = await server.kill()
+        await asyncio.sleep(pause)
+        await self.start_server()
+        return until_now(killed.begun)
+
+    async def ask_toxiproxy(self, method: str, path: str, **body: Any) -> None:
+        """Call toxiproxy's HTTP API, as soon as it is up."""
+        url = f"http://127.0.0.1:{self.proxy_port}{path}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), method=method)
+        while True:
+            try:
+                await asyncio.to_thread(urllib.request.urlopen, request, timeout=5)
+                return
+            except urllib.error.URLError as error:
+                if not isinstance(error.reason, ConnectionRefusedError):
+                    raise
+                await asyncio.sleep(0.05)
+
+    async def cut_network(self, version: str, seconds: float) -> Period:
+        """Let nothing through for so long, as if a cable had been pulled. Returns when."""
+        begun = datetime.now(timezone.utc)
+        for stream in ("upstream", "downstream"):
+            toxic = {"name": stream, "type": "timeout", "stream": stream, "attributes": {"timeout": 0}}
+            await self.ask_toxiproxy("POST", f"/proxies/{version}/toxics", **toxic)
+        await asyncio.sleep(seconds)
+        for stream in ("upstream", "downstream"):
+            await self.ask_toxiproxy("DELETE", f"/proxies/{version}/toxics/{stream}")
+        return until_now(begun)
+
+    def worker_logs(self, version: str) -> list[str]:
+        """What each of the version's workers has printed."""
+        return [process.text() for process in self.processes if process.log.name.startswith(f"{version}_")]
+
+
+@contextlib.asynccontextmanager
+async def place(folder: Path, runs: int = 0, quick: bool = True) -> AsyncIterator[Place]:
+    """A place with a copy of the project. At the end nothing of it is left running."""
+    copy_project(folder / "workshop")
+    here = Place(folder, runs, quick)
+    try:
+        yield here
+    finally:
+        for process in here.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.process.pid, signal.SIGKILL)
+            process.process.wait()
+
+
+async def find_toxiproxy() -> str:
+    """Return the path of toxiproxy, built from its Go module where there is none yet."""
+    built = CACHE / "toxiproxy" / "server"
+    if found := shutil.which("toxiproxy-server"):
+        return found
+    if not built.exists():
+        go = await find_go()
+        async with progress("Building toxiproxy from its Go module (once, half a minute)"):
+            await run(["env", f"GOBIN={built.parent}", go, "install", TOXIPROXY_MODULE])
+    return str(built)
+
+
+def has_heartbeats(version: str) -> bool:
+    """Whether the update reports its steps, so that a crash is found out after two seconds, not after ten."""
+    return int(version[1:]) >= 4
+
+
+# The faults
+
+
+async def moment(here: Place, version: str, workers: list[Process], chance: random.Random) -> Process:
+    """Wait for a random moment. Returns a worker that is at work then.
+
+    A quick one is in the middle of an update, whose crash is found out first. Others can take 30 seconds.
+    """
+    if not here.quick:
+        await asyncio.sleep(chance.uniform(0.3, 9))
+        return chance.choice(workers)
+    host = chance.choice(HOSTS[CLUSTER][:3])
+    mark = f"perform_update_activity*** {host}" if has_heartbeats(version) else f"{host}: update started"
+    waiting = [asyncio.create_task(worker.printed(mark)) for worker in workers]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    found = next(worker for worker, task in zip(workers, waiting, strict=True) if task.done())
+    for task in waiting:
+        task.cancel()
+    await asyncio.sleep(
+        chance.uniform(0, 0.8) * here.pace(version) * (UPDATE_STEPS if has_heartbeats(version) else 0.5)
+    )
+    return found
+
+
+async def kill_worker(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
+    """Kill the worker twice, and start it again each time."""
+    worker = await here.start_worker(version)
+    async with a_run(here, version, outcome) as note_heartbeats:
+        await moment(here, version, [worker], chance)
+        await note_heartbeats()
+        outcome.faults.append(await worker.kill())
+        worker = await here.start_worker(version)
+        # Not later, or the same step could lose all of its three attempts: then it has failed, and rightly so.
+        await asyncio.sleep(chance.uniform(0.3, 2))
+        await note_heartbeats()
+        outcome.faults.append(await worker.kill())
+        await here.start_worker(version)
+
+
+async def kill_one_of_two(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
+    """Kill one of two workers for good."""
+    workers = [await here.start_worker(version), await here.start_worker(version)]
+    async with a_run(here, version, outcome) as note_heartbeats:
+        worker = await moment(here, version, workers, chance)
+        await note_heartbeats()
+        outcome.faults.append(await worker.kill())
+
+
+async def kill_client(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
+    """Kill the client twice, and start it again each time with --attach."""
+    await here.start_worker(version)
+    command = ["temporal_client.py", version, "--clusters", CLUSTER, "--poll-interval", "0.3"]
+    client = here.start("client", *command)
+    await client.printed("Started")
+    for _ in range(2):
+        await asyncio.sleep(chance.uniform(0, 1.5 if here.quick else 4))
+        await client.kill()  # No fault that would explain another attempt of anything: the list stays empty.
+        client = here.start("client", *command, "--attach")
+    if await client.ended() != 0 or ", ".join(HOSTS[CLUSTER]) not in client.text():
+        outcome.problems.append(f"the client that attached itself said: {client.text()}")
+    connected = await here.connect()
+    run = connected.get_workflow_handle_for(find_version(version).workflow.run, find_version(version).workflow_id)
+    outcome.problems += await broken_promises(here, connected, run, outcome)
+
+
+async def cut_network(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
+    """Cut the network between worker and server for longer than the heartbeat timeout."""
+    worker = await here.start_worker(version, await here.start_proxy(version))
+    async with a_run(here, version, outcome) as note_heartbeats:
+        await moment(here, version, [worker], chance)
+        await note_heartbeats()
+        outcome.faults.append(
+            await here.cut_network(version, chance.uniform(1.3, 2 if here.quick else 6) * HEARTBEAT_TIMEOUT)
+        )
+
+
+async def kill_server(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
+    """Kill the server in the middle of the run, and start it again on its file."""
+    await here.start_worker(version)
+    async with a_run(here, version, outcome) as note_heartbeats:
+        await asyncio.sleep(chance.uniform(0.3, 2 if here.quick else 6))
+        await note_heartbeats()
+        outcome.faults.append(await here.crash_server(chance.uniform(0, 2)))
+
+
+FAULTS = {
+    "worker killed twice": kill_worker,
+    "one of two workers killed": kill_one_of_two,
+    "client killed twice": kill_client,
+    "network cut": cut_network,
+    "server killed": kill_server,
+}
+
+
+# Runs and their promises
+
+
+@contextlib.asynccontextmanager
+async def a_run(here: Place, version: str, outcome: Outcome) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A run that is approved. At the end, it must have kept the promises. What it yields is called before a fault."""
+    client = await here.connect()
+    found = find_version(version)
+    handle = await start(client, found, patch_input([CLUSTER]))
+    approving = asyncio.create_task(approve_at_last(handle, found))
+
+    async def note_heartbeats() -> None:
+        outcome.reported.append(await reported_steps(client, handle))
+
+    yield note_heartbeats
+    await approving
+    outcome.problems += await broken_promises(here, client, handle, outcome)
+
+
+async def approve_at_last(handle: Handle, version: Version) -> None:
+    """Approve, again and again while there is no server."""
+    while True:
+        try:
+            return await approve(handle, version)
+        except WorkflowUpdateFailedError:
+            return  # An earlier call got through, although its reply did not.
+        except RPCError:
+            await asyncio.sleep(0.2)
+
+
+async def end_of(handle: Handle) -> SystemPatchResult | str:
+    """Wait for the end, also while there is no server. Returns the result, or how the workflow ended instead."""
+    while True:
+        try:
+            result: SystemPatchResult = await handle.result()
+            return result
+        except WorkflowFailureError as error:
+            return repr(error.cause)
+        except RPCError:
+            await asyncio.sleep(0.2)
+
+
+async def broken_promises(here: Place, client: Client, handle: Handle, outcome: Outcome) -> list[str]:
+    """Wait for the end of a run, and return in words what it did not keep of what it would have done without faults."""
+    result = await end_of(handle)
+    problems = []
+    if result != SystemPatchResult([ClusterPatchResult(CLUSTER, HOSTS[CLUSTER])]):
+        problems.append(f"ended with {result}")
+    done: Counter[tuple[str, str]] = Counter()
+    updates: dict[str, int] = {}
+    for each in (await tree(client, handle)).values():
+        begun: dict[int, tuple[tuple[str, str], datetime]] = {}
+        for event in await history(each):
+            name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+            if name == "ACTIVITY_TASK_SCHEDULED":
+                [activity] = scheduled([event])
+                begun[event.event_id] = (activity, event.event_time.ToDatetime(timezone.utc))
+            elif name == "ACTIVITY_TASK_STARTED":
+                last = event.activity_task_started_event_attributes
+                activity, since = begun[last.scheduled_event_id]
+                if activity[0] == "perform_update_activity":
+                    updates[activity[1]] = last.attempt
+                outcome.extra_attempts += last.attempt - 1
+                if last.attempt > 1:
+                    # A fault explains it if there was one between its scheduling and the beginning of the last attempt.
+                    until = event.event_time.ToDatetime(timezone.utc)
+                    explained = sum(since <= fault.ended and fault.begun <= until for fault in outcome.faults)
+                    if last.attempt > 1 + explained or not last.last_failure.HasField("timeout_failure_info"):
+                        problems.append(
+                            f"{activity}, scheduled at {since}, had attempt {last.attempt} at {until}: "
+                            f"{last.last_failure.message}"
+                        )
+            elif name == "ACTIVITY_TASK_COMPLETED":
+                done[begun[event.activity_task_completed_event_attributes.scheduled_event_id][0]] += 1
+            elif name.startswith("ACTIVITY_TASK_") or name in (
+                "WORKFLOW_TASK_FAILED",
+                "CHILD_WORKFLOW_EXECUTION_FAILED",
+            ):
+                problems.append(f"{each.id} has an event {name}")
+    if done != Counter(recorded_activities(outcome.version)):
+        problems.append(f"the activities that completed are not those of a run without faults: {done}")
+    if has_heartbeats(outcome.version):
+        problems += repeated_steps("\n".join(here.worker_logs(outcome.version)), updates, outcome)
+    return problems
+
+
+def recorded_activities(version: str) -> list[tuple[str, str]]:
+    """The activities of the recorded run without faults, with their summaries."""
+    histories = json.loads((RECORDED / f"{version}_completed.json").read_text())
+    return [
+        activity
+        for id, events in histories.items()
+        for activity in scheduled(list(WorkflowHistory.from_json(id, {"events": events}).events))
+    ]
+
+
+async def reported_steps(client: Client, handle: Handle) -> dict[str, int]:
+    """Return for the host of each running update the last step that the server knows of."""
+    steps = {}
+    for each in (await tree(client, handle)).values():
+        hosts = {
+            event.activity_task_scheduled_event_attributes.activity_id: scheduled([event])[0][1]
+            for event in await history(each)
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+        }
+        for pending in (await each.describe()).raw_description.pending_activities:
+            if pending.heartbeat_details.payloads and pending.activity_id in hosts:
+                steps[hosts[pending.activity_id]] = int(pending.heartbeat_details.payloads[0].data)
+    return steps
+
+
+def repeated_steps(log: str, attempts: dict[str, int], outcome: Outcome) -> list[str]:
+    """Return in words which steps of an update were left out, or done again although they had been reported."""
+    problems = []
+    for host, attempt in attempts.items():
+        steps = Counter(int(step) for step in re.findall(rf"{host}: update step (\d) of 9 done", log))
+        for step in range(1, UPDATE_STEPS + 1):
+            # Each fault may cost a step that was not reported when it came.
+            most = min(attempt, 1 + sum(reported.get(host, 0) < step for reported in outcome.reported))
+            if not 1 <= steps[step] <= most:
+                problems.append(f"{host}: step {step} was done {steps[step]} times, reported: {outcome.reported}")
+    return problems
+
+
+async def try_fault(here: Place, fault: str, version: str, seed: int) -> Outcome:
+    """Put one run through one kind of fault."""
+    outcome = Outcome(version, fault, seed)
+    begun = time.monotonic()
+    try:
+        chance = random.Random(f"{seed} {fault} {version}")
+        await asyncio.wait_for(FAULTS[fault](here, version, outcome, chance), CASE_TIMEOUT)
+    except asyncio.TimeoutError:
+        outcome.problems.append(f"not at its end after {CASE_TIMEOUT:.0f} s")
+    except Exception:
+        outcome.problems.append(traceback.format_exc())
+    outcome.seconds = time.monotonic() - begun
+    for log in here.worker_logs(version):
+        if "Traceback" in log:
+            outcome.problems.append(f"a worker printed a traceback: {log}")
+    return outcome
+
+
+async def try_faults(folder: Path, fault: str, versions: list[str], seed: int, quick: bool = False) -> list[Outcome]:
+    """Put a run of each version through one kind of fault, side by side on one server."""
+    async with place(folder, len(versions), quick) as here:
+        await here.start_server()
+        return await asyncio.gather(*[try_fault(here, fault, version, seed) for version in versions])
+
+
+async def print_toxiproxy() -> int:
+    """Get toxiproxy and print where it is. Returns the exit code."""
+    print(f"toxiproxy: {await find_toxiproxy()}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(print_toxiproxy)

@@ -1,0 +1,38 @@
+"""Real processes are killed and cut off at random moments, and no run loses anything by it. See faults.py.
+
+A short, seeded set. `make soak` tries hundreds.
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.faults import FAULTS, Outcome, try_faults
+from tests.runs import released_versions
+
+SEED = 6
+VERSIONS = released_versions()
+
+
+@pytest.fixture(scope="module")
+async def outcomes(cli: str) -> dict[tuple[str, str], Outcome]:
+    """Two or three faults side by side: most of the time goes into waiting for timeouts. More at once would be too
+    much for a small machine, whose workers then send their heartbeats late, without any fault."""
+    found: list[list[Outcome]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for faults in (list(FAULTS)[:2], list(FAULTS)[2:]):
+            tried = [try_faults(Path(folder, fault), fault, VERSIONS, SEED, quick=True) for fault in faults]
+            found += await asyncio.gather(*tried)
+    return {(outcome.fault, outcome.version): outcome for group in found for outcome in group}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_run_ends_as_without_faults_and_does_each_step_once(
+    outcomes: dict[tuple[str, str], Outcome], fault: str, version: str
+) -> None:
+    outcome = outcomes[fault, version]
+    assert not outcome.problems, "\n".join(outcome.problems)
