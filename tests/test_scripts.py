@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -295,17 +296,33 @@ def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
 @pytest.mark.parametrize(
     ("database", "problem"),
     [
-        (".", "can't be opened: Is a directory"),
-        ("no/such/folder/x.db", "can't be opened: No such file or directory"),
-        ("y" * 3000, "can't be opened: File name too long"),
-        ("README.md", "is there already, and is no SQLite file"),
+        (".", "for --database: unable to open database file"),
+        ("no/such/folder/x.db", "There is no folder"),
+        ("y" * 3000, "for --database: File name too long"),
+        ("README.md", "for --database: file is not a database"),
+        ("other.db", "is no history of a Temporal server"),
     ],
 )
 def test_a_server_refuses_a_file_that_it_cannot_use(run: Any, elsewhere: str, database: str, problem: str) -> None:
-    port = str(free_port())
-    command = ["python", "temporal_server.py", "--port", port, "--database", database]
-    code, output = run(*command, cwd=elsewhere).end()
-    assert code == 2 and f"--database: {database!r:.60} {problem}" in output and "Traceback" not in output
+    with closing(sqlite3.connect(Path(elsewhere, "other.db"))) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    code, output = run(
+        "python", "temporal_server.py", *("--port", str(free_port())), "--database", database, cwd=elsewhere
+    ).end()
+    assert code == 2 and problem in output and "Traceback" not in output
+
+
+def test_a_server_starts_on_a_file_that_a_killed_one_left_half_made(cli: str, run: Any, tmp_path: Path) -> None:
+    for number, tables in enumerate([[], ["namespaces", "shards"]]):
+        database = tmp_path / f"{number}.db"
+        database.touch()
+        with closing(sqlite3.connect(database)) as connection:
+            for table in tables:
+                connection.execute(f"CREATE TABLE {table} (x)")
+        server = run("python", "temporal_server.py", "--port", str(free_port()), "--database", str(database))
+        server.wait_for("UI:")
+        server.signal(signal.SIGTERM)
+        assert server.end()[0] == 0
 
 
 def test_a_server_without_its_program_says_how_to_get_it(run: Any) -> None:
