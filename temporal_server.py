@@ -4,6 +4,9 @@ It is the server of the real Temporal CLI, and listens on this machine only. The
 the file temporal.db, and is there again at the next start. Ctrl-C or SIGTERM stops it.
 """
 
+from temporal_connection import UserError, run_script
+
+# isort: split
 import argparse
 import asyncio
 import contextlib
@@ -19,8 +22,6 @@ from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
-
-from temporal_connection import UserError, run_script
 
 PROJECT = Path(__file__).parent
 CACHE = PROJECT / ".cache"
