@@ -66,22 +66,28 @@ class Outcome:
     faults: list[Period] = field(default_factory=list)
     reported: list[dict[str, int]] = field(default_factory=list)
     """For each fault, the last step that each running update had reported when it came."""
+    client_kills: int = 0
     extra_attempts: int = 0
     seconds: float = 0
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def tried(self) -> int:
+        """How many faults the run has seen."""
+        return len(self.faults) + self.client_kills
 
 
 class Process:
     """A script of the workshop as a real process, its output in a file."""
 
-    def __init__(self, log: Path, *command: str, address: str = "") -> None:
+    def __init__(self, log: Path, *command: str, **environment: str) -> None:
         """Start it in the copy of the project that lies beside the file."""
         self.log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 command if command[0].startswith("/") else [sys.executable, *command],
                 cwd=log.parent / "workshop",
-                env={**os.environ, "TEMPORAL_ADDRESS": address},
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -128,10 +134,10 @@ class Place:
         ten_seconds = 0.3 if version == "v4" else 0.4 if has_heartbeats(version) else 1
         return ten_seconds * (0.5 if self.quick else 1)
 
-    def start(self, name: str, *command: str, address: str = "") -> Process:
+    def start(self, name: str, *command: str, address: str = "", **environment: str) -> Process:
         """Start a process that is killed at the end, if it is still there."""
         log = self.folder / f"{name}_{len(self.processes)}.log"
-        self.processes.append(Process(log, *command, address=address or self.address))
+        self.processes.append(Process(log, *command, TEMPORAL_ADDRESS=address or self.address, **environment))
         return self.processes[-1]
 
     async def start_server(self) -> Process:
@@ -297,7 +303,8 @@ async def kill_client(here: Place, version: str, outcome: Outcome, chance: rando
     await client.printed("Started")
     for _ in range(2):
         await asyncio.sleep(chance.uniform(0, 1.5 if here.quick else 4))
-        await client.kill()  # No fault that would explain another attempt of anything: the list stays empty.
+        await client.kill()
+        outcome.client_kills += 1  # Not among the faults that explain another attempt of anything.
         client = here.start("client", *command, "--attach")
     if await client.ended() != 0 or ", ".join(HOSTS[CLUSTER]) not in client.text():
         outcome.problems.append(f"the client that attached itself said: {client.text()}")
@@ -477,11 +484,24 @@ async def try_fault(here: Place, fault: str, version: str, seed: int) -> Outcome
     return outcome
 
 
-async def try_faults(folder: Path, fault: str, versions: list[str], seed: int, quick: bool = False) -> list[Outcome]:
+async def try_faults(
+    folder: Path,
+    fault: str,
+    versions: list[str],
+    seed: int,
+    quick: bool = False,
+    when_done: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
     """Put a run of each version through one kind of fault, side by side on one server."""
     async with place(folder, len(versions), quick) as here:
         await here.start_server()
-        return await asyncio.gather(*[try_fault(here, fault, version, seed) for version in versions])
+
+        async def try_one(version: str) -> Outcome:
+            outcome = await try_fault(here, fault, version, seed)
+            when_done(outcome)
+            return outcome
+
+        return await asyncio.gather(*[try_one(version) for version in versions])
 
 
 async def print_toxiproxy() -> int:
