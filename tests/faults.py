@@ -209,8 +209,11 @@ class Place:
             toxic = {"name": stream, "type": "timeout", "stream": stream, "attributes": {"timeout": 0}}
             await self.ask_toxiproxy("POST", f"/proxies/{version}/toxics", **toxic)
         await asyncio.sleep(seconds)
+        # Off in between: or else one direction is back before the other, and tasks get lost on their way.
+        await self.ask_toxiproxy("POST", f"/proxies/{version}", enabled=False)
         for stream in ("upstream", "downstream"):
             await self.ask_toxiproxy("DELETE", f"/proxies/{version}/toxics/{stream}")
+        await self.ask_toxiproxy("POST", f"/proxies/{version}", enabled=True)
         # Two: the next attempt may go out on a connection of which the server does not yet know that it is cut.
         return until_now(begun, costs=2)
 
