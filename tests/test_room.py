@@ -5,10 +5,14 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from temporalio.client import Client
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from temporal_client import run_client
-from tests.runs import history, patch_input, worker
+from temporal_connection import connect
+from tests.runs import history, patch_input, start, worker
 from workflow import Version, VersionError, find_version
 
 LEARNERS = 30
@@ -49,3 +53,23 @@ def test_without_a_name_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None
     assert find_version("v3").workflow_id == find_version("v3").task_queue == "system-patch-v3"
     monkeypatch.setenv("WORKSHOP_LEARNER", "ann")
     assert find_version("v3").workflow_id == find_version("v3").task_queue == "system-patch-v3-ann"
+
+
+async def test_a_namespace_of_ones_own_keeps_learners_apart_as_well(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = RegisterNamespaceRequest(namespace="ann", workflow_execution_retention_period=Duration(seconds=86_400))
+    await client.workflow_service.register_namespace(request)
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "ann")
+    anns = await connect()
+    while True:  # The server takes a moment to know it.
+        try:
+            mine = await start(anns, find_version("v3"), id="the same")
+            break
+        except RPCError as error:
+            assert error.status is RPCStatusCode.NOT_FOUND
+            await asyncio.sleep(0.1)
+    theirs = await start(client, find_version("v3"), id="the same")
+    await theirs.terminate()
+    assert (await mine.describe()).status == WorkflowExecutionStatus.RUNNING
+    await mine.terminate()

@@ -211,6 +211,24 @@ async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run
     assert second.end()[0] == 0
 
 
+async def test_a_client_attaches_to_the_run_that_is_there_and_replaces_nothing(client: Client, run: Any) -> None:
+    run("python", "temporal_worker.py", "v4", "--pace", "0").wait_for("is running")
+    first = run("python", "temporal_client.py", "v4", "--clusters", "cluster2", "--no-answer")
+    first.wait_for("Not answering")
+    first.signal(signal.SIGKILL)
+    before = await client.get_workflow_handle("system-patch-v4").describe()
+    for clusters in ("cluster1", "cluster3"):  # The first finds it under way, the second at its end.
+        code, output = run("python", "temporal_client.py", "v4", "--attach", "--clusters", clusters).end()
+        assert code == 0 and "Attached to SystemPatchWorkflow_V4" in output
+        assert "  cluster2: cluster2_host1" in output and clusters not in output
+    assert (await client.get_workflow_handle("system-patch-v4").describe()).run_id == before.run_id
+
+
+def test_a_client_that_finds_no_run_to_attach_to_says_so_in_one_line(address: str, run: Any) -> None:
+    code, output = run("python", "temporal_client.py", "v5", "--attach", WORKSHOP_LEARNER="nobody").end()
+    assert (code, output) == (2, "There is no run of v5 to attach to. Start one without --attach.")
+
+
 @pytest.mark.parametrize(
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
