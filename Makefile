@@ -1,9 +1,10 @@
 # make demo   one full patch on a real Temporal server
 # make test   lint, types, all tests
+# make soak   hundreds of crashes, for maintainers: make soak SOAK='--faults 500 --seed 7'
 # Another Python: make demo PYTHON=python3.13
 PYTHON ?= python3
 
-.PHONY: demo test
+.PHONY: demo test soak
 demo: .venv/ready
 	@.venv/bin/python workshop.py demo
 
@@ -15,6 +16,10 @@ test: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .
 	.venv/bin/pytest
+
+soak: .venv/ready
+	.venv/bin/python -m tests.faults
+	.venv/bin/python -m tests.soak $(SOAK)
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer, please: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'

@@ -4,6 +4,9 @@ With --attach it follows the run that is there.
 Exit codes: 0 the workflow completed, 1 it failed, 2 wrong use or no server, 130 Ctrl-C (the workflow goes on).
 """
 
+from temporal_connection import UserError, connect, run_script, web_ui_link
+
+# isort: split
 import argparse
 import asyncio
 import sys
@@ -22,7 +25,6 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
-from temporal_connection import UserError, connect, run_script, web_ui_link
 from workflow import Version, VersionError, find_version
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult, VaultReference
 

@@ -1,14 +1,27 @@
 """What every script here needs: a connection to Temporal, and a clean end of the process."""
 
+import os
+import sys
+from types import TracebackType
+
+
+def quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End the process without a traceback where Ctrl-C comes before `run_script` can see to it."""
+    if kind is KeyboardInterrupt:
+        os._exit(130)
+    sys.__excepthook__(kind, error, trace)
+
+
+# At once, and each script imports this module first: the other imports take most of a script's first second.
+sys.excepthook = quiet_interrupt
+
 import asyncio
 import dataclasses
 import functools
 import inspect
 import logging
-import os
 import re
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, get_origin

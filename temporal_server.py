@@ -4,11 +4,16 @@ It is the server of the real Temporal CLI, and listens on this machine only. The
 the file temporal.db, and is there again at the next start. Ctrl-C or SIGTERM stops it.
 """
 
+from temporal_connection import UserError, run_script
+
+# isort: split
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -17,8 +22,6 @@ from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
-
-from temporal_connection import UserError, run_script
 
 PROJECT = Path(__file__).parent
 CACHE = PROJECT / ".cache"
@@ -174,21 +177,34 @@ def port_is_taken(port: int) -> bool:
     return False
 
 
-def problem_of(database: Path) -> str | None:
-    """Return in words why the server can't keep its history in this file, or None."""
+def prepare_database(database: Path) -> None:
+    """Make sure that the server can keep its history in this file. Raises `UserError` if not.
+
+    A server that was killed while it made the file would never start on it again, so such a file is removed.
+    """
     try:
-        with database.open("a+b") as file:
-            file.seek(0)
-            start = file.read(16)
-    except (OSError, ValueError) as error:
-        return f"can't be opened: {getattr(error, 'strerror', None) or error}"
-    return None if start in (b"", b"SQLite format 3\0") else "is there already, and is no SQLite file"
+        if not database.exists():
+            if not database.parent.is_dir():
+                raise UserError(f"There is no folder {database.parent} for --database.")
+            return
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master ORDER BY rowid")]
+            # The table `namespaces` comes first, and its first row comes when all tables are there.
+            in_use = "namespaces" in tables and connection.execute("SELECT 1 FROM namespaces").fetchone()
+    except (OSError, ValueError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"The server can't use {str(database)!r:.200} for --database: {reason}") from error
+    if tables and "namespaces" not in tables:
+        raise UserError(f"{database} is no history of a Temporal server: name another file with --database.")
+    if not in_use:
+        for suffix in ("", "-wal", "-shm"):
+            database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
-async def become_server(port: int, ui_port: int, database: str | None) -> int:
+async def become_server(port: int, ui_port: int, database: Path | None) -> int:
     """Replace this process by the server, so that signals and exit code are the server's own.
 
-    Raises `UserError` if a port is taken or if there is no CLI.
+    Raises `UserError` if a port is taken, if the file can't be used or if there is no CLI.
     """
     if await server_answers(port):
         raise UserError(f"A Temporal server runs at localhost:{port} already: just use it.")
@@ -199,7 +215,8 @@ async def become_server(port: int, ui_port: int, database: str | None) -> int:
     arguments = [cli, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
     arguments += [*QUICK_TASKS, "--log-level", "error"]
     if database is not None:
-        arguments += ["--db-filename", database, *FAST_SQLITE]
+        prepare_database(database)
+        arguments += ["--db-filename", str(database), *FAST_SQLITE]
     print(f"History: {database or 'in memory, gone when the server stops'}", flush=True)
     os.execv(cli, arguments)
 
@@ -225,12 +242,8 @@ def main() -> None:
     for number in (arguments.port, ui_port):
         if not 1 <= number <= 65535:
             parser.error(f"{number} is no port: choose from 1 to 65535")
-    if arguments.temporary:
-        run_script(lambda: become_server(arguments.port, ui_port, None))
-    database = PROJECT / arguments.database
-    if problem := problem_of(database):
-        parser.error(f"--database: {arguments.database!r:.60} {problem}")
-    run_script(lambda: become_server(arguments.port, ui_port, str(database.resolve())))
+    database = None if arguments.temporary else (PROJECT / arguments.database).absolute()
+    run_script(lambda: become_server(arguments.port, ui_port, database))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 It takes workflow tasks and activity tasks from that version's task queue until Ctrl-C or SIGTERM stops it.
 """
 
+from temporal_connection import UserError, connect, run_script, stop_event
+
+# isort: split
 import argparse
 import asyncio
 import fcntl
@@ -20,7 +23,6 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from temporal_connection import UserError, connect, run_script, stop_event
 from workflow import Version, VersionError, find_version
 
 RUN_FOLDER = Path(__file__).parent / ".run"

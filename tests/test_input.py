@@ -8,7 +8,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from tests.runs import approve, history, patch_input, start, worker
+from tests.runs import NO, YES, approve, history, patch_input, released_versions, start, worker
+from workflow import find_version
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 
 GOOD = json.loads(json.dumps(patch_input(), default=vars))
@@ -30,6 +31,11 @@ BAD: dict[str, tuple[Any, str]] = {
     "null for the pilot count": ({**GOOD, "pilot_count": None}, "pilot_count"),
     "pilot count missing": ({name: value for name, value in GOOD.items() if name != "pilot_count"}, "pilot_count"),
     "no time to answer": ({**GOOD, "approval_timeout_seconds": 0}, "approval_timeout_seconds"),
+    "a time that no timer can hold": ({**GOOD, "approval_timeout_seconds": 10**20}, "approval_timeout_seconds"),
+    "more pilots than there could be hosts": ({**GOOD, "pilot_count": 10**400}, "pilot_count"),
+    "more clusters than a history holds": ({**GOOD, "target_clusters": [f"c{n}" for n in range(201)]}, "at most 200"),
+    "control characters for a terminal": ({**GOOD, "vault": {**GOOD["vault"], "address": "\x1b[2J"}}, "vault.address"),
+    "a vault with an endless address": ({**GOOD, "vault": {**GOOD["vault"], "address": "x" * 501}}, "vault.address"),
     "null for the vault": ({**GOOD, "vault": None}, "vault"),
     "vault missing": ({name: value for name, value in GOOD.items() if name != "vault"}, "vault"),
     "a vault without address": ({**GOOD, "vault": {"secret_path_prefix": "x"}}, "address"),
@@ -73,14 +79,28 @@ async def test_a_workflow_that_gets_not_exactly_one_input_fails_at_once(client: 
     assert failed.value.cause.type == "InvalidInput" and "one value" in failed.value.cause.message
 
 
-@pytest.mark.parametrize("version", ["v2", "v3", "v4", "v5", "v6", "v7", "v8"])
+WITH_APPROVAL = [name for name in released_versions() if hasattr(find_version(name).workflow, "answer_approval")]
+
+
+@pytest.mark.parametrize("version", released_versions())
 @pytest.mark.parametrize("name", ["a cluster twice", "a text for the pilot count", "null"])
 async def test_every_version_does_so(client: Client, version: str, name: str) -> None:
     assert (await failure_of(client, version, BAD[name][0])).type == "InvalidInput"
 
 
 @pytest.mark.parametrize(
-    "answer", [None, "yes", {"approved": "yes", "approver": "Ann"}, {"approver": "Ann"}, [True, "Ann"]]
+    "answer",
+    [
+        None,
+        "yes",
+        b"yes",
+        {"approved": "yes", "approver": "Ann"},
+        {"approver": "Ann"},
+        [True, "Ann"],
+        {"approved": True, "approver": ""},
+        {"approved": True, "approver": "\x1b[2J"},
+        {"approved": True, "approver": "x" * 501},
+    ],
 )
 async def test_an_answer_of_the_wrong_shape_is_refused_and_the_workflow_still_takes_a_right_one(
     client: Client, answer: Any
@@ -94,6 +114,21 @@ async def test_an_answer_of_the_wrong_shape_is_refused_and_the_workflow_still_ta
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
     assert isinstance(failed.value.cause, ApplicationError) and failed.value.cause.type == "ApprovalRejected"
+
+
+@pytest.mark.parametrize("version", WITH_APPROVAL)
+async def test_an_answer_with_too_few_or_too_many_values_is_refused_too(client: Client, version: str) -> None:
+    async with worker(client, version) as found:
+        handle = await start(client, found, patch_input(["cluster2"]))
+        for values in ([], [YES, YES]):
+            with pytest.raises(WorkflowUpdateFailedError):
+                await handle.execute_update("answer_approval", args=values)
+            await handle.signal("answer_approval_signal", args=values)
+        await approve(handle, found, NO)
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError) and failed.value.cause.type == "ApprovalRejected"
+    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in await history(handle)]
 
 
 @pytest.mark.parametrize("pilot_count", [2.5, True, "3", None])

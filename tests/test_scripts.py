@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,24 @@ async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run
     assert second.end()[0] == 0
 
 
+async def test_a_client_attaches_to_the_run_that_is_there_and_replaces_nothing(client: Client, run: Any) -> None:
+    run("python", "temporal_worker.py", "v4", "--pace", "0").wait_for("is running")
+    first = run("python", "temporal_client.py", "v4", "--clusters", "cluster2", "--no-answer")
+    first.wait_for("Not answering")
+    first.signal(signal.SIGKILL)
+    before = await client.get_workflow_handle("system-patch-v4").describe()
+    for clusters in ("cluster1", "cluster3"):  # The first finds it under way, the second at its end.
+        code, output = run("python", "temporal_client.py", "v4", "--attach", "--clusters", clusters).end()
+        assert code == 0 and "Attached to SystemPatchWorkflow_V4" in output
+        assert "  cluster2: cluster2_host1" in output and clusters not in output
+    assert (await client.get_workflow_handle("system-patch-v4").describe()).run_id == before.run_id
+
+
+def test_a_client_that_finds_no_run_to_attach_to_says_so_in_one_line(address: str, run: Any) -> None:
+    code, output = run("python", "temporal_client.py", "v5", "--attach", WORKSHOP_LEARNER="nobody").end()
+    assert (code, output) == (2, "There is no run of v5 to attach to. Start one without --attach.")
+
+
 @pytest.mark.parametrize(
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
@@ -307,17 +326,33 @@ def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
 @pytest.mark.parametrize(
     ("database", "problem"),
     [
-        (".", "can't be opened: Is a directory"),
-        ("no/such/folder/x.db", "can't be opened: No such file or directory"),
-        ("y" * 3000, "can't be opened: File name too long"),
-        ("README.md", "is there already, and is no SQLite file"),
+        (".", "for --database: unable to open database file"),
+        ("no/such/folder/x.db", "There is no folder"),
+        ("y" * 3000, "for --database: File name too long"),
+        ("README.md", "for --database: file is not a database"),
+        ("other.db", "is no history of a Temporal server"),
     ],
 )
 def test_a_server_refuses_a_file_that_it_cannot_use(run: Any, elsewhere: str, database: str, problem: str) -> None:
-    port = str(free_port())
-    command = ["python", "temporal_server.py", "--port", port, "--database", database]
-    code, output = run(*command, cwd=elsewhere).end()
-    assert code == 2 and f"--database: {database!r:.60} {problem}" in output and "Traceback" not in output
+    with closing(sqlite3.connect(Path(elsewhere, "other.db"))) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    code, output = run(
+        "python", "temporal_server.py", *("--port", str(free_port())), "--database", database, cwd=elsewhere
+    ).end()
+    assert code == 2 and problem in output and "Traceback" not in output
+
+
+def test_a_server_starts_on_a_file_that_a_killed_one_left_half_made(cli: str, run: Any, tmp_path: Path) -> None:
+    for number, tables in enumerate([[], ["namespaces", "shards"]]):
+        database = tmp_path / f"{number}.db"
+        database.touch()
+        with closing(sqlite3.connect(database)) as connection:
+            for table in tables:
+                connection.execute(f"CREATE TABLE {table} (x)")
+        server = run("python", "temporal_server.py", "--port", str(free_port()), "--database", str(database))
+        server.wait_for("UI:")
+        server.signal(signal.SIGTERM)
+        assert server.end()[0] == 0
 
 
 def test_a_server_without_its_program_says_how_to_get_it(run: Any) -> None:

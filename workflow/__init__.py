@@ -6,6 +6,7 @@ same way. There is no table to keep: a new file is a new version.
 
 import importlib
 import inspect
+import os
 import re
 import traceback
 from dataclasses import dataclass
@@ -30,11 +31,13 @@ class Version:
     """All workflow classes of the file, children too: what a worker registers."""
     activities: Any
     """The class that holds the version's activities."""
+    learner: str
+    """Whose it is, where many share a server: the value of WORKSHOP_LEARNER, or nothing."""
 
     @property
     def task_queue(self) -> str:
-        """The task queue of this version only, so that no worker of another version takes its tasks."""
-        return f"system-patch-{self.name}"
+        """The task queue of this version and learner only, so that no other worker takes its tasks."""
+        return self.workflow_id
 
     @property
     def handlers(self) -> set[str]:
@@ -45,7 +48,7 @@ class Version:
     @property
     def workflow_id(self) -> str:
         """The id of the one run at a time that a client starts."""
-        return f"system-patch-{self.name}"
+        return "-".join(["system-patch", self.name, *filter(None, [self.learner])])
 
 
 def known_versions() -> list[str]:
@@ -90,4 +93,12 @@ def find_version(name: str) -> Version:
         raise VersionError(f"workflow/{file} has no class {class_name} with @workflow.defn.")
     if not hasattr(module, "SystemPatchActivities"):
         raise VersionError(f"workflow/{file} does not import SystemPatchActivities from workflow.activities.")
-    return Version(short, main, workflows, module.SystemPatchActivities)
+    return Version(short, main, workflows, module.SystemPatchActivities, learner_name())
+
+
+def learner_name() -> str:
+    """Return the value of WORKSHOP_LEARNER, or nothing. Raises `VersionError` if it can't be part of a name."""
+    learner = os.environ.get("WORKSHOP_LEARNER", "")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,40}", learner):
+        raise VersionError(f"WORKSHOP_LEARNER is {learner!r:.60}: use up to 40 letters, digits, '_', '.' and '-'.")
+    return learner
