@@ -235,7 +235,8 @@ async def test_the_dashboard_shows_when_all_slots_are_in_use_and_tells_the_worke
         )
     }
     assert len(used) == 3  # One throttled worker, and later two others.
-    assert SLOTS in used.values() and all(0 < value <= 50 for value in used.values())
+    # Prometheus looks every two seconds, so it may miss the others at work.
+    assert SLOTS in used.values() and all(value <= 50 for value in used.values())
     throttled = max(used, key=lambda instance: used[instance] == SLOTS)
     query = f'min_over_time(temporal_num_pollers{{poller_type="activity_task",instance="{throttled}"}}[1m])'
     assert observed.prometheus.value(query, observed.throttled.measured_at) == 0  # Who has no free slot does not ask.
