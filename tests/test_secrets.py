@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from tests.conftest import listening_addresses
+from tests.conftest import free_port, listening_addresses
 from tests.faults import Place, place
 from tests.runs import approve, history, patch_input, released_versions, scheduled, start, tree, worker
 from workflow import find_version
@@ -89,6 +89,9 @@ async def used_place(cli: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
             activities.write_text(text)
             await here.start_server()
             await asyncio.gather(*[complete_fail_and_cancel(here, version) for version in released_versions()])
+            measured = here.start("v8", "temporal_worker_v8.py", "--pace", "0", "--metrics-port", str(free_port()))
+            await measured.printed("Metrics:")
+            assert await here.start("client", "temporal_client_v8.py", "--workflows", "1").ended() == 1
             yield here
 
 
@@ -118,8 +121,12 @@ async def test_no_secret_is_in_any_history_log_metric_or_file(used_place: Place)
         found = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
         texts[f"{run.id} {run.run_id}"] = raw(found)
     assert len(texts) >= 3 * len(released_versions())
-    [metrics] = re.findall(r"Metrics: +(\S+)", here.processes[0].text())
-    texts["metrics"] = await asyncio.to_thread(lambda: urllib.request.urlopen(metrics, timeout=5).read())
+    offered = [re.findall(r"Metrics: +(http\S+)", process.text()) for process in here.processes]
+    of_server, of_worker = [address for addresses in offered for address in addresses]
+    for name, address in (("server's metrics", of_server), ("worker's metrics", of_worker)):
+        response = await asyncio.to_thread(urllib.request.urlopen, address, timeout=5)
+        texts[name] = response.read()
+    assert b"temporal_activity_execution_failed" in texts["worker's metrics"]
     files = [file for file in here.folder.rglob("*") if file.is_file() and "tests" not in file.parts]
     texts |= {str(file.relative_to(here.folder)): file.read_bytes() for file in files}
     names = {"temporal.db", "temporal.db-wal", "workshop/.run/temporal_worker_v7.pid"}
