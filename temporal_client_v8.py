@@ -163,6 +163,7 @@ async def show_progress(
     """
     patched: dict[str, int] = {}
     most_slots_used = slots = 0
+    all_slots: list[int] = []
     last_line: Metrics = await read_metrics(addresses)
     started = time.monotonic()
     print(f"\n  time   slots used   queue wait   hosts patched, of {HOSTS} in each workflow", flush=True)
@@ -172,7 +173,9 @@ async def show_progress(
         metrics = await read_metrics(addresses)
         used = int(total(metrics, SLOTS_USED, OF_ACTIVITIES))
         most_slots_used = max(most_slots_used, used)
-        slots = max(slots, used + int(total(metrics, SLOTS_AVAILABLE, OF_ACTIVITIES)))
+        # A slot that is just being taken may be counted as used and as available at the same time. Mostly it is not.
+        all_slots.append(used + int(total(metrics, SLOTS_AVAILABLE, OF_ACTIVITIES)))
+        slots = statistics.mode(all_slots)
         if not ended and sample % SAMPLES_PER_LINE:
             continue
         wait = mean(since(last_line, metrics), QUEUE_WAIT)
