@@ -9,17 +9,8 @@ python=python3
 version=${1:-v1}
 [ $# -gt 0 ] && shift
 
-# The process id of the worker that is alive, or nothing. The worker holds a lock on its pid file: see temporal_worker.py.
-pid=$("$python" - "$version" <<'PYTHON'
-import sys
-from temporal_worker import running_worker
-from workflow import VersionError, find_version
-try:
-    print(running_worker(find_version(sys.argv[1]).name) or "")
-except VersionError as error:
-    sys.exit(str(error))
-PYTHON
-) || exit 2
+# The process id of the worker that is alive, or nothing. The worker holds a lock on its pid file: see support/pid_lock.py.
+pid=$("$python" -m support.pid_lock "$version") || exit 2
 
 if [ -n "$pid" ]; then
     kill -9 "$pid" && echo "Worker of $version crashed: kill -9 $pid."

@@ -37,40 +37,11 @@ fi
 
 # Ports that other programs hold. Those that are ours already may stay as they are.
 if [ -z "$(docker compose --file "$file" ps --quiet 2>/dev/null)" ]; then
-    "$python" - 9090 3000 <<'PYTHON' || exit 2
-import socket
-import sys
-
-for port in sys.argv[1:]:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", int(port)))
-        except OSError:
-            sys.exit(f"Port {port} is taken by another program: stop that one first.")
-PYTHON
+    "$python" -m support.ports 9090 3000 || exit 2
 fi
 
 docker compose --file "$file" up --detach || fail "Docker could not start them: see above."
-"$python" - http://127.0.0.1:9090/-/ready http://127.0.0.1:3000/api/health <<'PYTHON' || exit 2
-import signal
-import sys
-import time
-import urllib.request
-
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this without a traceback.
-open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # Not by way of a proxy.
-deadline = time.monotonic() + 60
-for url in sys.argv[1:]:
-    while True:
-        try:
-            open_url(url, timeout=2)
-            break
-        except OSError:
-            if time.monotonic() > deadline:
-                sys.exit(f"{url} does not answer. What the containers say: docker logs, with the names from docker ps -a")
-            time.sleep(0.5)
-PYTHON
+"$python" -m support.web http://127.0.0.1:9090/-/ready http://127.0.0.1:3000/api/health || exit 2
 echo "Dashboard:  http://127.0.0.1:3000"
 echo "Prometheus: http://127.0.0.1:9090"
 echo "Stop both:  ./start-grafana_prometheus.sh stop"

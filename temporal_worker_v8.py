@@ -4,33 +4,51 @@ Each setting that is worth playing with is a flag. Several such workers share th
 its own. Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 wrong use, no server, or the metrics address can't be had.
 """
 
+from support.connection import connect
+from support.flags import metrics_address, whole_number
+from support.logs import make_runtime, set_up_logging
+from support.metrics import METRICS_PORTS
+from support.script import UserError, run_script, stop_event
+from temporal_worker import GRACEFUL_SHUTDOWN, STICKY_TIMEOUT
+from workflow import activities_of, find_version
+
 import argparse
-import ipaddress
 import logging
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from temporalio.runtime import PrometheusConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from temporal_connection import UserError, connect, make_runtime, run_script, stop_event
-from temporal_worker import GRACEFUL_SHUTDOWN, STICKY_TIMEOUT, activities_of, set_up_logging
-from workflow import find_version
-
-METRICS_PORTS = (8086, 8087, 8088, 8089)  # Where Prometheus and the client look for workers.
 # Upper bounds of the histograms' buckets, in milliseconds. The SDK's own for waiting times are 100, 500, 1000, 5000 and
 # so on: a quantile read from them may be wrong by a factor of five.
 BUCKETS = [float(first * 10**power) for power in range(6) for first in (1, 2, 3, 5, 7)]
 
 
-async def run_worker(arguments: argparse.Namespace) -> int:
-    """Run the worker with the settings of the command line until it is told to stop. Returns the exit code."""
+@dataclass
+class Settings:
+    """What can be set of the worker: a flag each. `main` says what they are."""
+
+    max_concurrent_activities: int
+    max_concurrent_workflow_tasks: int
+    activity_pollers: int
+    workflow_pollers: int
+    max_cached_workflows: int
+    pace: float
+    metrics_address: str
+
+
+async def run_worker(settings: Settings) -> int:
+    """Run the worker until it is told to stop. Returns the exit code.
+
+    Raises `UserError` if the address for the metrics can't be had.
+    """
     # The key is a part of the metrics' names: it stands for all of them that are histograms of durations.
-    metrics = PrometheusConfig(bind_address=arguments.metrics_address, histogram_bucket_overrides={"latency": BUCKETS})
+    metrics = PrometheusConfig(bind_address=settings.metrics_address, histogram_bucket_overrides={"latency": BUCKETS})
     try:
         runtime = make_runtime(metrics)
     except ValueError as error:
         raise UserError(
-            f"No metrics at {arguments.metrics_address}: {error}. Does another worker use it? Choose another port with "
+            f"No metrics at {settings.metrics_address}: {error}. Does another worker use it? Choose another port with "
             "--metrics-port."
         ) from error
     client = await connect(runtime)
@@ -39,12 +57,12 @@ async def run_worker(arguments: argparse.Namespace) -> int:
         client,
         task_queue=version.task_queue,
         workflows=version.workflows,
-        activities=activities_of(version.activities(arguments.pace)),
-        max_concurrent_activities=arguments.max_concurrent_activities,
-        max_concurrent_workflow_tasks=arguments.max_concurrent_workflow_tasks,
-        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(arguments.activity_pollers),
-        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(arguments.workflow_pollers),
-        max_cached_workflows=arguments.max_cached_workflows,
+        activities=activities_of(version.activities(settings.pace)),
+        max_concurrent_activities=settings.max_concurrent_activities,
+        max_concurrent_workflow_tasks=settings.max_concurrent_workflow_tasks,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(settings.activity_pollers),
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(settings.workflow_pollers),
+        max_cached_workflows=settings.max_cached_workflows,
         # A worker may be handed an activity with the answer to its workflow task ("eager"). That activity never waits
         # in the task queue, and waiting is what this exercise measures.
         disable_eager_activity_execution=True,
@@ -55,37 +73,15 @@ async def run_worker(arguments: argparse.Namespace) -> int:
     try:
         async with worker:
             print(f"Worker for v8 is running: task queue {version.task_queue}. Ctrl-C stops it. Its settings:")
-            for name, value in vars(arguments).items():
+            for name, value in vars(settings).items():
                 print(f"  --{name.replace('_', '-'):<30} {value}")
-            print(f"Metrics: http://{arguments.metrics_address}/metrics", flush=True)
+            print(f"Metrics: http://{settings.metrics_address}/metrics", flush=True)
             await stop.wait()
             print("Stopping: running activities get 5 seconds to finish.", flush=True)
     except RuntimeError as error:
         raise UserError(f"The worker can't run: {error.__cause__ or error}") from error
     print("Worker stopped.", flush=True)
     return 0
-
-
-def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return a reader of flags that takes whole numbers from `lowest` to `highest`."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"{text!r:.20} is no whole number from {lowest} to {highest}")
-        return int(text)
-
-    return read
-
-
-def metrics_address(text: str) -> str:
-    """Return the text as it is. Raises `ArgumentTypeError` if it is not an IP address with a port."""
-    host, _, port = text.rpartition(":")
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-        whole_number(1, 65_535)(port)
-    except (ValueError, argparse.ArgumentTypeError):
-        raise argparse.ArgumentTypeError(f"{text!r:.40} is no IP address with a port, as 127.0.0.1:8087 is") from None
-    return text
 
 
 def main() -> None:
@@ -154,7 +150,7 @@ def main() -> None:
     if not 0 <= arguments.pace <= 100:
         parser.error("--pace must be a number from 0 to 100")
     set_up_logging(logging.WARNING)  # A line for each step of so many hosts would tell nobody anything.
-    run_script(lambda: run_worker(arguments))
+    run_script(lambda: run_worker(Settings(**vars(arguments))))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """One real development server for the whole session, and what all tests need around it."""
 
+from temporal_server import QUICK_TASKS, find_temporal_cli
+from tests.exercises.check import free_port as free_port
+
 import os
 import shutil
 import subprocess
@@ -11,12 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from temporal_connection import connect
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
-
-from temporal_connection import connect
-from temporal_server import QUICK_TASKS, find_temporal_cli
-from tests.exercises.check import free_port as free_port
 
 PROJECT = Path(__file__).parent.parent
 

@@ -3,6 +3,14 @@
 `python -m tests.faults` gets what cuts the network: toxiproxy, built from its Go module.
 """
 
+from temporal_server import CACHE, find_go, progress, run
+from tests.conftest import copy_project, free_port
+from tests.record_histories import FOLDER as RECORDED
+from tests.runs import HOSTS, Handle, approve, history, patch_input, scheduled, start, tree
+from workflow import Version, find_version
+from workflow.activities import UPDATE_STEPS
+from workflow.types import ClusterPatchResult, SystemPatchResult
+
 import asyncio
 import contextlib
 import json
@@ -24,18 +32,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from temporal_connection import UserError, run_script, short_logging_runtime, strict_data_converter
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.service import RPCError
-
-from temporal_connection import UserError, run_script, short_logging_runtime, strict_data_converter
-from temporal_server import CACHE, find_go, progress, run
-from tests.conftest import copy_project, free_port
-from tests.record_histories import FOLDER as RECORDED
-from tests.runs import HOSTS, Handle, approve, history, patch_input, scheduled, start, tree
-from workflow import Version, find_version
-from workflow.activities import UPDATE_STEPS
-from workflow.types import ClusterPatchResult, SystemPatchResult
 
 TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0"
 GO = "https://go.dev/doc/install"

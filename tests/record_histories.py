@@ -4,6 +4,11 @@ One file for each version and ending, in tests/histories, with the histories of 
 anew after a change of the workflows that running workflows need not survive: here, any change that fails the replay.
 """
 
+from tests.conftest import Script, dev_server
+from tests.runs import NO, Handle, approve, patch_input, released_versions, start, tree, worker
+from workflow import Version, find_version
+from workflow.types import HostPatchInput
+
 import asyncio
 import contextlib
 import json
@@ -13,15 +18,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from temporal_connection import connect, run_script
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
-
-from temporal_connection import connect, run_script
-from tests.conftest import Script, dev_server
-from tests.runs import NO, Handle, approve, patch_input, released_versions, start, tree, worker
-from workflow import Version, find_version
-from workflow.types import HostPatchInput
 
 FOLDER = Path(__file__).parent / "histories"
 CLUSTER = ["cluster2"]  # The one with the host that version 7 can't patch.

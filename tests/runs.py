@@ -1,5 +1,9 @@
 """Runs of a workflow version in the test's own process, and what their histories say."""
 
+from temporal_worker import activities_of
+from workflow import Version, find_version, known_versions
+from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +13,6 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
-
-from temporal_worker import activities_of
-from workflow import Version, find_version, known_versions
-from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 
 VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
 YES = ApprovalAnswer(approved=True, approver="Ann")

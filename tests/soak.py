@@ -3,6 +3,9 @@
 For maintainers: it takes some minutes. What goes wrong is printed with the command that tries just that again.
 """
 
+from tests.faults import FAULTS, Outcome, Place, place, try_faults
+from tests.runs import released_versions
+
 import argparse
 import asyncio
 import tempfile
@@ -13,10 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-
 from temporal_connection import run_script
-from tests.faults import FAULTS, Outcome, Place, place, try_faults
-from tests.runs import released_versions
 
 LEARNERS = 30
 console = Console()

@@ -3,6 +3,13 @@
 The examples come from Hypothesis, the same ones at each run. test_input.py has those that are worth a name.
 """
 
+import temporal_client
+import temporal_server
+import temporal_worker
+from temporal_worker import ShortErrors
+from tests.runs import history, patch_input, released_versions, worker
+from workflow import VersionError, find_version, known_versions
+
 import asyncio
 import json
 import logging
@@ -14,6 +21,7 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
+from temporal_connection import UserError, connect, web_ui_link
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
@@ -26,14 +34,6 @@ from temporalio.client import (
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
-
-import temporal_client
-import temporal_server
-import temporal_worker
-from temporal_connection import UserError, connect, web_ui_link
-from temporal_worker import ShortErrors
-from tests.runs import history, patch_input, released_versions, worker
-from workflow import VersionError, find_version, known_versions
 
 GOOD = json.loads(json.dumps(patch_input(["cluster3"]), default=vars))
 NO = {"approved": False, "approver": "Bob"}

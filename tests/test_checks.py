@@ -1,5 +1,10 @@
 """The exercises' checks: they let right solutions pass, and say what is wrong with the others."""
 
+from tests.answers import RIGHT, WRONG, Answer, Changes
+from tests.conftest import PROJECT
+from tests.exercises.judge import Verdict, judge
+from workshop import rename_classes
+
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -7,11 +12,6 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-
-from tests.answers import RIGHT, WRONG, Answer, Changes
-from tests.conftest import PROJECT
-from tests.exercises.judge import Verdict, judge
-from workshop import rename_classes
 
 FOLDER = PROJECT / "workflow"
 # The first version that solves the exercise, and the message that its starting point gets.

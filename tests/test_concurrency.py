@@ -1,16 +1,5 @@
 """Exercises 4 to 6: what runs side by side, what is a child of what, what is cancelled with what."""
 
-import asyncio
-import itertools
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-
-import pytest
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError
-
 from tests.runs import (
     CLUSTERS,
     HOSTS,
@@ -25,6 +14,17 @@ from tests.runs import (
     tree,
     worker,
 )
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 COMPLETED = WorkflowExecutionStatus.COMPLETED
 FAILED = WorkflowExecutionStatus.FAILED

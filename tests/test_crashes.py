@@ -3,16 +3,16 @@
 A short, seeded set. `make soak` tries hundreds.
 """
 
+from tests.faults import FAULTS, Outcome, find_toxiproxy, try_faults
+from tests.runs import released_versions
+
 import asyncio
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
-
 from temporal_connection import UserError
-from tests.faults import FAULTS, Outcome, find_toxiproxy, try_faults
-from tests.runs import released_versions
 
 SEED = 6
 VERSIONS = released_versions()

@@ -1,5 +1,9 @@
 """Exercise 7: the files that Docker, Prometheus and Grafana read, and the script that starts those. Without Docker."""
 
+from temporal_worker_v8 import METRICS_PORTS
+from tests import prometheus
+from tests.conftest import PROJECT
+
 import json
 import os
 import re
@@ -15,10 +19,6 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-
-from temporal_worker_v8 import METRICS_PORTS
-from tests import prometheus
-from tests.conftest import PROJECT
 
 GRAFANA = PROJECT / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "workers.json").read_text())

@@ -1,5 +1,11 @@
 """Exercise 3: what the update reports, and where it goes on after a crash."""
 
+from tests.conftest import PROJECT
+from tests.runs import VAULT, Handle, approve, attempts, history, patch_input, start
+from workflow import find_version
+from workflow.activities import SystemPatchActivities_V4
+from workflow.types import HostPatchInput
+
 import asyncio
 import dataclasses
 import logging
@@ -10,12 +16,6 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
-
-from tests.conftest import PROJECT
-from tests.runs import VAULT, Handle, approve, attempts, history, patch_input, start
-from workflow import find_version
-from workflow.activities import SystemPatchActivities_V4
-from workflow.types import HostPatchInput
 
 HOST = HostPatchInput("cluster1_host1", "cluster1", VAULT)
 

@@ -1,5 +1,9 @@
 """Input that makes no sense is refused at once, by the client's own check and by the workflow's."""
 
+from tests.runs import NO, YES, approve, history, patch_input, released_versions, start, worker
+from workflow import find_version
+from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+
 import json
 from typing import Any
 
@@ -7,10 +11,6 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-
-from tests.runs import NO, YES, approve, history, patch_input, released_versions, start, worker
-from workflow import find_version
-from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 
 GOOD = json.loads(json.dumps(patch_input(), default=vars))
 BAD: dict[str, tuple[Any, str]] = {

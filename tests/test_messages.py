@@ -1,5 +1,9 @@
 """Exercises 1 and 2: the approval by update and signal, the progress by query."""
 
+from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
+from workflow import find_version
+from workflow.types import HostPatchInput
+
 import asyncio
 from datetime import timedelta
 from typing import Any
@@ -9,10 +13,6 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
-
-from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
-from workflow import find_version
-from workflow.types import HostPatchInput
 
 WITH_APPROVAL = ["v2", "v3", "v4", "v5", "v6", "v7", "v8"]
 SLOW = 2  # A pace at which an approved workflow surely still runs when the next answer arrives.

@@ -4,6 +4,12 @@ A real Prometheus reads real workers with the project's own configuration, and e
 it. There is no Docker and no Grafana in here.
 """
 
+from temporal_client_v8 import conclusion, since
+from tests import prometheus
+from tests.conftest import PROJECT, Script
+from tests.prometheus import Prometheus
+from tests.runs import tree
+
 import json
 import math
 import os
@@ -19,12 +25,6 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
-
-from temporal_client_v8 import conclusion, since
-from tests import prometheus
-from tests.conftest import PROJECT, Script
-from tests.prometheus import Prometheus
-from tests.runs import tree
 
 pytestmark = pytest.mark.timeout(180)
 

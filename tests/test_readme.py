@@ -1,5 +1,10 @@
 """The README's commands, taken from the file itself and run in their order, as a learner types them."""
 
+from tests.conftest import PROJECT, Script
+from tests.exercises.check import free_port
+from tests.runs import YES
+from tests.test_workshop import solve
+
 import re
 import signal
 from pathlib import Path
@@ -7,11 +12,6 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
-
-from tests.conftest import PROJECT, Script
-from tests.exercises.check import free_port
-from tests.runs import YES
-from tests.test_workshop import solve
 
 README = (PROJECT / "README.md").read_text()
 SECTIONS = dict(re.findall(r"^## Exercise (\d): .*?\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL))

@@ -1,5 +1,10 @@
 """Recorded runs of every version replay on today's code, and a change that running workflows don't survive is found."""
 
+from tests.conftest import PROJECT, Script
+from tests.record_histories import FOLDER
+from tests.runs import YES, history, patch_input, released_versions, scheduled
+from workflow import find_version
+
 import asyncio
 import functools
 import importlib
@@ -12,15 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporal_connection import RightArguments, strict_data_converter
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
-
-from temporal_connection import RightArguments, strict_data_converter
-from tests.conftest import PROJECT, Script
-from tests.record_histories import FOLDER
-from tests.runs import YES, history, patch_input, released_versions, scheduled
-from workflow import find_version
 
 RECORDED = sorted(file.stem for file in FOLDER.glob("*.json"))
 README = (PROJECT / "README.md").read_text()

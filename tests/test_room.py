@@ -1,19 +1,19 @@
 """A room full of learners on one server: WORKSHOP_LEARNER keeps them apart."""
 
+from temporal_client import run_client
+from tests.runs import history, patch_input, start, worker
+from workflow import Version, VersionError, find_version
+
 import argparse
 import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from temporal_connection import connect
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
-
-from temporal_client import run_client
-from temporal_connection import connect
-from tests.runs import history, patch_input, start, worker
-from workflow import Version, VersionError, find_version
 
 LEARNERS = 30
 

@@ -1,5 +1,9 @@
 """Worker, client, server and demo as a learner runs them: real processes, their messages and exit codes."""
 
+from tests.conftest import PROJECT
+from tests.exercises.check import free_port
+from workflow import VersionError, find_version
+
 import logging
 import re
 import signal
@@ -10,13 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus
-
 import temporal_connection
 from temporal_connection import UserError, connect, connect_config, shorten_core_message, web_ui_link
-from tests.conftest import PROJECT
-from tests.exercises.check import free_port
-from workflow import VersionError, find_version
+from temporalio.client import Client, WorkflowExecutionStatus
 
 NOBODY = "localhost:1"  # No server ever listens there.
 

@@ -1,5 +1,11 @@
 """What stays secret, and what happens without it."""
 
+from tests.conftest import free_port, listening_addresses
+from tests.faults import Place, place
+from tests.runs import approve, history, patch_input, released_versions, scheduled, start, tree, worker
+from workflow import find_version
+from workflow.activities import SimulatedVault
+
 import asyncio
 import logging
 import re
@@ -9,12 +15,6 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 from temporalio.exceptions import ActivityError, ApplicationError
-
-from tests.conftest import free_port, listening_addresses
-from tests.faults import Place, place
-from tests.runs import approve, history, patch_input, released_versions, scheduled, start, tree, worker
-from workflow import find_version
-from workflow.activities import SimulatedVault
 
 
 def raw(history: WorkflowHistory) -> bytes:

@@ -1,5 +1,8 @@
 """Ctrl-C and SIGTERM at random moments: everything ends soon and cleanly, leaves nothing behind, and starts again."""
 
+from tests.conftest import free_port, listening_addresses
+from tests.faults import Place, Process, place
+
 import asyncio
 import fcntl
 import random
@@ -10,9 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from tests.conftest import free_port, listening_addresses
-from tests.faults import Place, Process, place
 
 SEED = 6
 CTRL_C, SIGTERM = signal.SIGINT, signal.SIGTERM

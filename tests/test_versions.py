@@ -1,5 +1,9 @@
 """What each version does, on a real server."""
 
+from tests.runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
+from workflow import find_version
+from workflow.types import ClusterPatchResult, HostFailure, HostPatchInput, SystemPatchInput, SystemPatchResult
+
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +14,6 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
-
-from tests.runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
-from workflow import find_version
-from workflow.types import ClusterPatchResult, HostFailure, HostPatchInput, SystemPatchInput, SystemPatchResult
 
 HOST_STEPS = [
     "check_host_preconditions_activity",

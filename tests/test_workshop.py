@@ -1,5 +1,11 @@
 """`workshop.py` as a learner runs it: doctor, start, check and diff."""
 
+from tests.conftest import PROJECT
+from tests.exercises import exercise_7
+from tests.exercises.check import free_port
+from tests.exercises.wrong import Wrong
+from workshop import changed_activities, learners_activities, learners_client, rename_classes
+
 import re
 import shutil
 import signal
@@ -10,12 +16,6 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
-
-from tests.conftest import PROJECT
-from tests.exercises import exercise_7
-from tests.exercises.check import free_port
-from tests.exercises.wrong import Wrong
-from workshop import changed_activities, learners_activities, learners_client, rename_classes
 
 NAMES = ("workflow/system_patch_workflow_mine.py", "workflow/activities_mine.py", "temporal_client_mine.py")
 

@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,42 @@ class Version:
         return {name for kind in (definition.signals, definition.updates, definition.queries) for name in kind if name}
 
     @property
+    def has_approval(self) -> bool:
+        """Whether the workflow takes an answer to an approval request, in one of the two ways."""
+        return not self.handlers.isdisjoint({"answer_approval", "answer_approval_signal"})
+
+    @property
     def workflow_id(self) -> str:
         """The id of the one run at a time that a client starts."""
         return "-".join(["system-patch", self.name, *filter(None, [self.learner])])
 
 
+def activities_of(instance: object) -> list[Callable[..., Any]]:
+    """Return all activities of an activity class's instance, in the form in which a worker wants them."""
+    return [
+        method
+        for _, method in inspect.getmembers(instance, inspect.ismethod)
+        if hasattr(method, "__temporal_activity_definition")
+    ]
+
+
 def known_versions() -> list[str]:
-    """Return the names of all versions that have a file, a learner's own last."""
+    """Return the names of all versions that have a file: v1, v2 and so on, then a learner's own."""
     files = Path(__file__).parent.glob(_FILE.format("*"))
-    names = [file.stem.removeprefix("system_patch_workflow_") for file in files]
-    return sorted(names, key=lambda name: (not re.fullmatch(r"v\d+", name), name))
+    names = {file.stem.removeprefix("system_patch_workflow_") for file in files}
+    released = sorted([name for name in names if version_number(name)], key=version_number)
+    return released + sorted(names - {*released})
+
+
+def version_number(name: str) -> int:
+    """Return the number of a released version: 3 of `v3`. 0 if it is a learner's own."""
+    found = re.fullmatch(r"v(\d+)", name)
+    return int(found[1]) if found else 0
+
+
+def released_versions() -> list[str]:
+    """Return the names of the workshop's own versions, without a learner's."""
+    return [name for name in known_versions() if version_number(name)]
 
 
 def version_name(name: str) -> str:

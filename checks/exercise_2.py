@@ -1,0 +1,181 @@
+"""Ask for the progress."""
+
+from checks.client_script import ClientScript
+from checks.exercises import place
+from checks.failure import CheckFailure, Step
+from checks.lab import Lab
+from checks.names import GET_HOSTS, HEALTH, NO, PRECONDITIONS, UPDATE, hosts_of
+
+import time
+from collections.abc import AsyncGenerator
+
+CLUSTER = "cluster3"
+FIRST, SECOND = hosts_of(CLUSTER, 2)
+POLL_INTERVAL = 0.2
+
+
+async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at. Raises `CheckFailure` where one is not done."""
+    lab.hosts_per_cluster = 2
+    for activity in (PRECONDITIONS, UPDATE, HEALTH):
+        lab.hold(activity, FIRST)
+    lab.hold(PRECONDITIONS, SECOND)
+    handle = await lab.start([CLUSTER], pilot_count=2)
+    await lab.until(lambda: lab.is_waiting(handle), timeout=2)
+
+    yield Step("It has a query completed_steps, which returns a list of texts", place(2, "Your task", "points 1 and 2"))
+    unapproved = await lab.completed_steps(handle)
+
+    yield Step("The approval is a step, once it is there", place(2, "Your task", "point 1"))
+    await lab.approve(handle)
+    await reached(lab, PRECONDITIONS, FIRST)
+    approved = await lab.completed_steps(handle)
+    if lab.ways():
+        await approval_is_a_step(lab, unapproved, approved)
+
+    yield Step("A host is in the list when it is patched, and not before", place(2, "Your task", "point 1"))
+    expected = f"'{FIRST} patched' gets into the list after all that is done with this host, its health check included."
+    if about(approved, FIRST):
+        raise CheckFailure(f"Nothing was done with {FIRST} yet, and the list was {approved}.", expected)
+    early = approved
+    for activity, following in ((PRECONDITIONS, UPDATE), (UPDATE, HEALTH)):
+        lab.release(activity, FIRST)
+        await reached(lab, following, FIRST)
+        early = await lab.completed_steps(handle)
+    lab.release(HEALTH, FIRST)
+    await reached(lab, PRECONDITIONS, SECOND)
+
+    async def is_listed() -> bool:
+        return len(about(await lab.completed_steps(handle), FIRST)) > len(about(early, FIRST))
+
+    if not await lab.until(is_listed, timeout=1):
+        listed = await lab.completed_steps(handle)
+        if about(early, FIRST):
+            raise CheckFailure(f"The health check of {FIRST} was not done yet, and the list was {early}.", expected)
+        raise CheckFailure(f"{FIRST} was patched, the next host not yet, and the list was {listed}.", expected)
+
+    yield Step("To ask changes nothing", place(2, "Your task", "point 2"))
+    answers = [await lab.completed_steps(handle) for _ in range(3)]
+    if answers[0] != answers[1] or answers[1] != answers[2]:
+        raise CheckFailure(f"Asked three times in a row, it answered {answers}.", "A query only reads.")
+
+    yield Step("In the end all hosts are in the list, but none that failed", place(2, "Your task", "point 1"))
+    lab.release(PRECONDITIONS, SECOND)
+    await lab.result(handle, "The workflow still completes.")
+    listed = await lab.completed_steps(handle)
+    if listed[: len(approved)] != approved:
+        raise CheckFailure(f"The list was {approved}, and in the end {listed}.", "New steps come at its end.")
+    if twice := [step for step in listed if listed.count(step) > 1]:
+        raise CheckFailure(f"{twice[0]!r} is in the list more than once: {listed}.", "Each step is there once.")
+    for host in (FIRST, SECOND):
+        if not about(listed, host):
+            raise CheckFailure(f"{host} is not in the list: {listed}.", "Each host that is patched is a step.")
+    await failed_host_is_not_listed(lab, about(listed, FIRST)[-1])
+
+    if lab.script is not None:
+        yield Step("Your client asks again and again, and prints what is new", place(2, "Your task", "point 3"))
+        await client_prints(lab)
+
+
+def about(steps: list[str], host: str) -> list[str]:
+    """Return the steps that name this host."""
+    return [step for step in steps if host in step]
+
+
+async def reached(lab: Lab, activity: str, host: str) -> None:
+    """Wait until this activity is begun for the host. Raises `CheckFailure` if it is never."""
+    if not await lab.wait(lambda: host in lab.begun(activity)):
+        raise CheckFailure(
+            f"{activity} of {host} was never begun. {await lab.what_it_does(lab.handles[0])}",
+            "Approved, the workflow patches its hosts as it did before.",
+        )
+
+
+async def approval_is_a_step(lab: Lab, unapproved: list[str], approved: list[str]) -> None:
+    """Raise `CheckFailure` if an approval, in any way, is no step more, or if a rejection is one."""
+    expected = "After the approval, and not before, there is one step more, such as 'patching approved'."
+    if len(approved) <= len(unapproved):
+        if "patching approved" in unapproved:
+            raise CheckFailure(f"Nobody had answered yet, and the list was {unapproved}.", expected)
+        raise CheckFailure(f"The list was {unapproved} before the approval, and {approved} after it.", expected)
+    for number, way in enumerate(lab.ways()):
+        name = way.name.lower()
+        cluster = f"cluster{7 + number}"
+        lab.hold(GET_HOSTS, cluster)
+        handle = await lab.start([cluster])
+        await lab.answer(handle, way)
+        await lab.wait(lambda cluster=cluster: cluster in lab.begun(GET_HOSTS))  # type: ignore[misc]
+        if len(listed := await lab.completed_steps(handle)) <= len(unapproved):
+            raise CheckFailure(f"After an approval by {name} the list was {listed}.", expected)
+        await handle.terminate()
+        handle = await lab.start([CLUSTER])
+        await lab.answer(handle, way, NO)
+        await lab.closed(handle, "A workflow that is rejected fails.")
+        if len(listed := await lab.completed_steps(handle)) > len(unapproved):
+            raise CheckFailure(f"After a rejection by {name} the list was {listed}.", expected)
+
+
+async def failed_host_is_not_listed(lab: Lab, patched: str) -> None:
+    """Let a host fail. Raises `CheckFailure` if it is listed like one that is patched, or if the failure is lost."""
+    host = hosts_of("cluster9", 1)[0]
+    lab.failing.add((PRECONDITIONS, host))
+    handle = await lab.start(["cluster9"])
+    await lab.approve(handle)
+    await lab.failure(handle, "A workflow with a host that fails still fails.")
+    if patched.replace(FIRST, host) in (listed := await lab.completed_steps(handle)):
+        raise CheckFailure(
+            f"{host} could not be patched, and the list was {listed}.", "A step in the list was completed."
+        )
+
+
+async def client_prints(lab: Lab) -> None:
+    """Hold a workflow of the client's twice, and look each time at what the client has printed by then."""
+    cluster = "cluster4"
+    hosts = hosts_of(cluster, 2)
+    lab.hold(HEALTH, *hosts)
+    script = lab.script and lab.script.name
+    flags = ["--clusters", cluster, "--pilot-count", "1", "--poll-interval", str(POLL_INTERVAL)]
+    expected = f"`python {script} {' '.join(flags)}` asks every {POLL_INTERVAL:g} s, and prints each new step once."
+    queries, started = lab.queries(), time.monotonic()
+    async with ClientScript(lab, *flags) as client:
+
+        def missing(steps: list[str]) -> list[str]:
+            return [step for step in steps if not any(step in line for line in client.lines)]
+
+        before: list[str] = []
+        printed = 0
+        for host in hosts:
+            if not await client.wait(lambda host=host: host in lab.begun(HEALTH) or client.ended()):  # type: ignore[misc]
+                raise client.failure("The client's workflow did not get on.", expected)
+            if client.ended():
+                raise client.failure("The client ended before its workflow.", expected)
+            steps = await lab.completed_steps(client.workflow)
+            if not await client.wait(lambda steps=steps: not missing(steps)):  # type: ignore[misc]
+                raise client.failure(
+                    f"The list was {steps}, and the client had not printed {missing(steps)}.", expected
+                )
+            asked_twice = lab.queries() + 2
+
+            async def has_asked(number: int = asked_twice) -> bool:
+                return lab.queries() >= number
+
+            await lab.until(has_asked, timeout=1)
+            for step in about(steps, cluster):
+                if len([line for line in client.lines if step in line]) > 1:
+                    raise client.failure(f"The client printed {step!r} more than once.", expected)
+            for step in before:
+                if any(step in line for line in client.lines[printed:]):
+                    raise client.failure(f"The client printed {step!r} more than once.", expected)
+            before, printed = steps, len(client.lines)
+            lab.release(HEALTH, host)
+        asked, took = lab.queries() - queries, time.monotonic() - started
+        if asked > 3 * took / POLL_INTERVAL:
+            raise client.failure(f"The client asked {asked} times in {took:.1f} s.", expected)
+        await client.wait_for_end()
+        if client.exit_code != 0:
+            raise client.failure("", "In the end the client prints the result, and its exit code is 0.")
+        steps = await lab.completed_steps(client.workflow)
+        if missing(steps):
+            raise client.failure(
+                f"In the end the list was {steps}.", "After the workflow's end the client asks once more."
+            )

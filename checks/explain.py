@@ -1,0 +1,108 @@
+"""What an error in a learner's code means, in plain words."""
+
+from checks.failure import CheckFailure
+from checks.traces import is_learners, shortened
+
+import re
+import traceback
+
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+
+WORKFLOWS_FAIL_BY = (
+    "A workflow fails by an ApplicationError. Any other exception counts as a bug: Temporal tries that piece of the "
+    "workflow again and again, until a worker with mended code is there."
+)
+ATTRIBUTES = (
+    "Set in `__init__` what a handler uses: a signal or update can come before `run` has begun. And each workflow has "
+    "attributes of its own: a child does not see those of its parent."
+)
+DETERMINISTIC = (
+    "Workflow code takes the same path each time it is run again: no random, no clock, no set whose order differs, "
+    "and asyncio.gather instead of asyncio.wait. A query and a validator change nothing."
+)
+
+
+def blocking_call() -> CheckFailure:
+    """Return what it means that an activity has called `time.sleep`."""
+    return CheckFailure(
+        "An activity calls time.sleep, which stops the whole worker: nothing else gets a turn, no heartbeat gets out.",
+        "An activity that is an `async def` awaits `self._work(1.0)` or `asyncio.sleep(1)`.",
+    )
+
+
+def what_python_warned_of(warnings: list[str]) -> str:
+    """Return the warnings that are about a learner's code, as sentences, or nothing."""
+    found = {f"{text}." for text in warnings if "is non-deterministic" in text}
+    for text in warnings:
+        match = re.search(r"coroutine '(SystemPatch.*)' was never awaited", text)
+        if match:
+            found.add(f"{match[1]} was called, but never awaited.")
+    return " ".join(sorted(found))
+
+
+def explain_workflow_error(error: BaseException) -> CheckFailure:
+    """Return what an error says that left workflow code and so failed its task."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, RestrictedWorkflowAccessError):
+        cause = cause.__cause__
+    if cause is not None:
+        what = re.sub(r"\.__call__$", "", cause.qualified_name)
+        return CheckFailure(
+            f"Your workflow uses {what}, which the sandbox does not allow.",
+            "Workflow code must do the same each time it is run, so it does not look outside. The time is "
+            "workflow.now(), chance is workflow.random(), and everything else belongs into an activity.",
+            shortened(error),
+        )
+    if "TMPRL1101" in str(error):
+        return CheckFailure(
+            "Your workflow ran for 2 seconds without once waiting for anything: a loop that never ends, or a call "
+            "that blocks.",
+            "Between two awaits, workflow code takes no time. To wait for something, it awaits "
+            "workflow.wait_condition(...) or asyncio.sleep(...).",
+            shortened(error),
+        )
+    if "is not registered on this worker" in str(error):
+        return CheckFailure(f"{error}", "All workflow classes are in the workflow's file, each with @workflow.defn.")
+    if "cannot pickle" in str(error) or "not JSON serializable" in str(error):
+        seen = "An activity or a child workflow is given something that can't be sent to it."
+        return CheckFailure(
+            seen, "It gets plain data. Is an `await` missing where that data comes from?", shortened(error)
+        )
+    if "'dict' object has no attribute" in str(error):
+        seen = "A dict has arrived where an object was expected."
+        expected = "A parameter of `run` or of a handler has its type beside it, as in `answer: ApprovalAnswer`."
+        return CheckFailure(seen, expected, shortened(error))
+    if "ChildWorkflowError.__init__()" in str(error):
+        seen = "An exception that `gather` has returned has become a part of a result."
+        return CheckFailure(seen, "Such an exception is raised: `task.result()` does that.", shortened(error))
+    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
+    if lines and lines[-1].startswith("raise "):
+        seen, expected = "Your workflow raised an exception that is no ApplicationError.", WORKFLOWS_FAIL_BY
+    elif isinstance(error, AttributeError) and "SystemPatchWorkflow" in str(error):
+        seen, expected = "Your workflow uses an attribute that is not there.", ATTRIBUTES
+    else:
+        seen, expected = "There is an error in your workflow's code.", "It runs without one."
+    return CheckFailure(seen, expected, shortened(error))
+
+
+def explain_registration_error(error: BaseException) -> CheckFailure:
+    """Return what an error says that kept a worker from being made of a learner's classes."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, RestrictedWorkflowAccessError):
+        return explain_workflow_error(cause)
+    return CheckFailure(
+        f"No worker can be made of your workflow and activities: {error}",
+        "Each workflow class has @workflow.defn and a method with @workflow.run, each activity is an `async def` with "
+        "@activity.defn.",
+        shortened(cause) if cause is not error else "",
+    )
+
+
+def explain_core_message(message: str) -> CheckFailure | None:
+    """Return what a message of the SDK's core says, if it is about the workflow's code."""
+    if "TMPRL1100" not in message:
+        return None
+    reason = message.partition("Nondeterminism error: ")[2] or message
+    return CheckFailure(f"Your workflow took another path when it was run again: {reason}", DETERMINISTIC)

@@ -1,0 +1,166 @@
+"""Judges a solution: goes through the steps of an exercise, and stops at the first that is not done."""
+
+from checks.exercises import TROUBLESHOOTING, Exercise, place
+from checks.explain import DETERMINISTIC, explain_core_message, what_python_warned_of
+from checks.failure import CheckFailure, Step
+from checks.lab import Lab, open_lab
+from checks.replay import replay, replay_elsewhere
+from checks.traces import shortened
+from support.histories import tree
+from workflow import Version, VersionError, find_version
+
+import asyncio
+import contextlib
+import importlib
+import warnings
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.client import Client, RPCTimeoutOrCancelledError
+from temporalio.service import RPCError
+
+T = TypeVar("T")
+LOADS = Step("Python and Temporal accept your files", TROUBLESHOOTING)
+RUNS = "Your code runs without an error"
+REPLAYS = Step(
+    "Run again from its history, the workflow takes the same path",
+    place(0, "Why are there two kinds of code, workflow and activities?"),
+)
+
+
+@dataclass
+class Submission:
+    """What is judged: a version of the workflow, and with it a client or the flags of a worker."""
+
+    version: str
+    client: Path | None = None
+    """The client script to try, if any."""
+    worker_flags: list[str] = field(default_factory=list)
+    """In the exercise about a worker's settings: flags of `temporal_worker_v8.py`."""
+
+
+@dataclass
+class Verdict:
+    """How a check ended: the titles of the steps that passed, and if one did not, that step and what is wrong."""
+
+    passed: list[str] = field(default_factory=list)
+    failed: Step | None = None
+    failure: CheckFailure | None = None
+
+
+async def judge(
+    exercise: Exercise,
+    submission: Submission,
+    client: Client,
+    time_limit: float,
+    in_own_process: bool = False,
+    notify: Callable[[Step], None] = lambda step: None,
+) -> Verdict:
+    """Try out the submission as a solution of the exercise, on the server of the client.
+
+    Takes how many seconds it may take; whether this process does nothing else, so that the replay gets processes with
+    sets in another order; and what to call with each step that passed.
+    """
+    verdict = Verdict()
+    step: Step | None = None
+
+    async def go() -> None:
+        nonlocal step
+        async with contextlib.aclosing(all_steps(exercise, submission, client, in_own_process)) as steps:
+            async for next_step in steps:
+                if step is not None:
+                    verdict.passed.append(step.title)
+                    notify(step)
+                step = next_step
+        if warning := warned_of():
+            raise CheckFailure(warning, DETERMINISTIC if "deterministic" in warning else "It is awaited.")
+        if step is not None:
+            verdict.passed.append(step.title)
+            notify(step)
+
+    def warned_of() -> str:
+        return what_python_warned_of([str(warning.message) for warning in warned])
+
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            await asyncio.wait_for(go(), time_limit)
+    except CheckFailure as failure:
+        if (warning := warned_of()) not in failure.seen:
+            failure.seen += f" And: {warning}"
+        # An error may come from a later step's workflow, since they run side by side.
+        verdict.failed = Step(RUNS, step.where) if failure.is_error and step else step
+        verdict.failure = failure
+    except asyncio.TimeoutError:
+        verdict.failed = step
+        verdict.failure = CheckFailure(f"After {time_limit:g} seconds this step was not done.", "It takes a moment.")
+    return verdict
+
+
+async def all_steps(
+    exercise: Exercise, submission: Submission, client: Client, in_own_process: bool
+) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at: those that every exercise with code has, and in between its own."""
+    own_steps = importlib.import_module(f"checks.exercise_{exercise.number}").steps
+    if exercise.settings:
+        lab = Lab(client, find_version(submission.version), worker_flags=submission.worker_flags)
+        async with contextlib.aclosing(own_steps(lab)) as steps:
+            async for step in steps:
+                yield step
+        return
+    yield LOADS
+    lab = Lab(client, load(submission.version), submission.client)
+    async with open_lab(lab):
+        steps = own_steps(lab)
+        async with contextlib.aclosing(steps):
+            while (step := await unless_trouble(lab, anext(steps, None))) is not None:
+                yield step
+        yield REPLAYS
+        await unless_trouble(lab, take_the_same_path(lab, in_own_process))
+
+
+def load(name: str) -> Version:
+    """Return the version. Raises `CheckFailure` if its file is not there or can't be loaded."""
+    try:
+        return find_version(name)
+    except VersionError as error:
+        lines = shortened(error.__cause__) if error.__cause__ else ""
+        expected = "The file can be loaded, and has the class that a worker looks for."
+        raise CheckFailure(str(error), expected, lines) from error
+
+
+async def unless_trouble(lab: Lab, step: Awaitable[T]) -> T:
+    """Wait for the step. Raises `CheckFailure` at once if there is an exception in the learner's code meanwhile."""
+    running = asyncio.ensure_future(step)
+    either: list[asyncio.Future[Any]] = [running, lab.trouble]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if lab.trouble.done():
+            raise lab.trouble.result()
+        return await running
+    except CheckFailure as failure:
+        # What was seen may be the mere effect of code that does not let go of its thread. The SDK says so in a moment.
+        if await lab.is_busy():
+            await asyncio.wait([lab.trouble], timeout=1.5)
+        raise (lab.trouble.result() if lab.trouble.done() else failure) from None
+    except (RPCError, RPCTimeoutOrCancelledError) as error:
+        raise CheckFailure(f"The workflow did not answer: {error}", "It answers in no time.") from error
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def take_the_same_path(lab: Lab, in_own_process: bool) -> None:
+    """Replay all that the lab has run. Raises `CheckFailure` if it takes another path than it took."""
+    histories: dict[str, str] = {}
+    for handle in lab.handles:
+        for run in (await tree(lab.client, handle)).values():
+            histories[run.id] = (await run.fetch_history()).to_json()
+    if in_own_process:
+        reasons: list[Any] = await asyncio.gather(*[replay_elsewhere(lab.version, histories, seed) for seed in (1, 2)])
+    else:
+        reasons = [await replay(lab.version.workflows, histories)]
+    for reason in map(str, filter(None, reasons)):
+        raise explain_core_message(reason) or CheckFailure(reason, DETERMINISTIC)

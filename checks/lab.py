@@ -1,0 +1,391 @@
+"""Where a solution is tried out: a worker on a real server that is watched, and workflows that run on it."""
+
+from checks.clock import clocks
+from checks.explain import explain_registration_error
+from checks.failure import CheckFailure
+from checks.names import VAULT, YES
+from checks.watch import TroubleHandler, Watch
+from support.client import ending_of
+from support.histories import Handle, history, tree
+from workflow import Version, activities_of
+from workflow.activities import SystemPatchActivities
+from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowContinuedAsNewError,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+T = TypeVar("T")
+PATIENCE = 1.5  # Seconds without any news after which nothing more is expected to happen.
+# Seconds without any news after which nothing more is expected although something is still under way. On an idle
+# machine a workflow's code is run within milliseconds; a busy one may need long.
+BUSY_PATIENCE = 6.0
+WORKFLOW_THREADS = 16
+RPC_TIMEOUT = timedelta(seconds=3)
+
+AS_NEW = "The workflow began anew, by continue_as_new."
+ANSWERED = "It can be answered once, at any time after its start."
+
+
+class Way(Enum):
+    """The ways in which a workflow can be answered, each with its handler's name."""
+
+    UPDATE = "answer_approval"
+    SIGNAL = "answer_approval_signal"
+
+
+class Lab(Watch):
+    """A running worker of one version on one server, and the workflows that are tried out on it."""
+
+    def __init__(
+        self, client: Client, version: Version, script: Path | None = None, worker_flags: list[str] | None = None
+    ) -> None:
+        """Take the version that is tried out, and the client script and a worker's flags to try with it, if any."""
+        super().__init__()
+        self.client = client
+        self.version = version
+        self.script = script
+        self.worker_flags = worker_flags or []
+        self.handles: list[Handle] = []
+        """The workflows that were started so far."""
+        self._begun: list[asyncio.Task[Any]] = []
+
+    # Starting, answering, asking.
+
+    def defined(self, kind: str) -> list[str]:
+        """Return the names of the workflow's `signals`, `updates` or `queries`."""
+        definition = getattr(self.version.workflow, "__temporal_workflow_definition")
+        return [name for name in getattr(definition, kind) if name]
+
+    async def start(
+        self, clusters: list[str], pilot_count: int = 1, approval_timeout: int = 60, **options: Any
+    ) -> Handle:
+        """Start a workflow that patches these clusters. Its hosts are made up: `hosts_per_cluster` in each."""
+        handle: Handle = await self.client.start_workflow(
+            self.version.workflow.run,
+            SystemPatchInput(clusters, pilot_count, VAULT, approval_timeout),
+            id=self.new_id(),
+            task_queue=self.version.task_queue,
+            **options,
+        )
+        self.handles.append(handle)
+        return handle
+
+    def new_id(self) -> str:
+        """Return the id of a workflow of this check's own."""
+        return f"check-{self.version.name}-{len(self.handles) + 1}-{time.monotonic_ns() % 10**6}"
+
+    async def start_with_update(self, clusters: list[str], answer: ApprovalAnswer) -> Handle:
+        """Start a workflow together with an update that answers it, so that the answer comes as early as possible."""
+        start = WithStartWorkflowOperation(
+            self.version.workflow.run,
+            SystemPatchInput(clusters, 1, VAULT, 60),
+            id=self.new_id(),
+            task_queue=self.version.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        )
+        sending = self.client.execute_update_with_start_workflow(
+            Way.UPDATE.value, answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
+        )
+        await self._reply(sending)
+        handle: Handle = await start.workflow_handle()
+        self.handles.append(handle)
+        return handle
+
+    def ways(self) -> list[Way]:
+        """Return the ways in which the workflow can be answered."""
+        there = {*self.defined("updates"), *self.defined("signals")}
+        return [way for way in Way if way.value in there]
+
+    async def answer(self, handle: Handle, way: Way, answer: ApprovalAnswer = YES) -> Any:
+        """Answer the approval request. Returns what an update replies. Raises `CheckFailure` if it is refused."""
+        try:
+            if way is Way.SIGNAL:
+                return await handle.signal(way.value, answer)
+            return await self._reply(handle.execute_update(way.value, answer, rpc_timeout=RPC_TIMEOUT))
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            raise CheckFailure(
+                f"It ended before it was answered. {await self.what_it_does(handle)}", ANSWERED
+            ) from error
+
+    async def _reply(self, sending: Awaitable[Any]) -> Any:
+        try:
+            return await sending
+        except WorkflowUpdateFailedError as error:
+            if getattr(error.cause, "type", "") == "AcceptedUpdateCompletedWorkflow":
+                raise CheckFailure(
+                    "The workflow ended before its update had replied.", "The update replies at once."
+                ) from error
+            raise CheckFailure(f"A first answer by update was refused: {error.cause}", ANSWERED) from error
+        except RPCTimeoutOrCancelledError as error:
+            raise CheckFailure("The update got no reply within 3 seconds.", ANSWERED) from error
+
+    async def approve(self, handle: Handle) -> None:
+        """Say yes, by update or by signal, if the workflow takes one of them."""
+        for way in self.ways()[:1]:
+            await self.answer(handle, way)
+
+    async def completed_steps(self, handle: Handle) -> list[str]:
+        """Return what the query answers. Raises `CheckFailure` if it is not there, or answers no list of texts."""
+        if "completed_steps" not in self.defined("queries"):
+            raise CheckFailure(
+                f"The class {self.version.workflow.__name__} has no query named completed_steps."
+                f" Its queries: {', '.join(self.defined('queries')) or 'none'}.",
+                "A method `completed_steps` with @workflow.query returns the list of the completed steps.",
+            )
+        try:
+            steps = await handle.query("completed_steps", rpc_timeout=RPC_TIMEOUT)
+        except WorkflowQueryFailedError as error:
+            expected = "A query only reads." if "it changed" in error.message else "It returns a list of texts."
+            raise CheckFailure(f"The query completed_steps failed: {error.message}", expected) from error
+        if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+            raise CheckFailure(f"The query completed_steps returned {steps!r:.200}.", "It returns a list of texts.")
+        return steps
+
+    async def result(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> SystemPatchResult:
+        """Return the result of a workflow that has to complete. Raises `CheckFailure` if it does not."""
+        await self.closed(handle, expectation, patience)
+        try:
+            result = await handle.result(follow_runs=False)
+        except WorkflowFailureError as error:
+            raise CheckFailure(f"The workflow {ending_of(error)}.", expectation) from error
+        except WorkflowContinuedAsNewError as error:
+            raise CheckFailure(AS_NEW, expectation) from error
+        except ApplicationError as error:
+            raise CheckFailure(
+                f"The result has not the type that `run` declares: {error.message}", expectation
+            ) from error
+        if not isinstance(result, SystemPatchResult):
+            raise CheckFailure(f"`run` returned {result!r:.200}.", "It returns a SystemPatchResult, as it did before.")
+        return result
+
+    async def failure(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> BaseException:
+        """Return the error with which a workflow failed that has to. Raises `CheckFailure` if it does anything else."""
+        await self.closed(handle, expectation, patience)
+        try:
+            result = await handle.result(follow_runs=False)
+        except WorkflowContinuedAsNewError as error:
+            raise CheckFailure(AS_NEW, expectation) from error
+        except WorkflowFailureError as error:
+            if (await handle.describe()).status != WorkflowExecutionStatus.FAILED:
+                raise CheckFailure(f"The workflow {ending_of(error)}.", expectation) from error
+            return error.cause
+        except ApplicationError:
+            result = "something else than `run` declares"
+        raise CheckFailure(f"The workflow completed, as if all had gone well. Its result: {result!r:.200}", expectation)
+
+    async def is_waiting(self, handle: Handle) -> bool:
+        """Return whether approval was requested, and the workflow has nothing to do but to wait for the answer."""
+        events = [event.event_type for event in await history(handle)]
+        idle = events[-1] in (EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, EventType.EVENT_TYPE_TIMER_STARTED)
+        return idle and EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED in events
+
+    async def is_busy(self) -> bool:
+        """Return whether a workflow's code is being run, which normally takes no time."""
+        for handle in self.handles:
+            if (await history(handle))[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+                return True
+        return False
+
+    async def closed(self, handle: Handle, expectation: str, patience: float = PATIENCE) -> None:
+        """Wait for the end of a workflow. Raises `CheckFailure` if it still runs when nothing happens any more."""
+        ended = asyncio.Event()
+
+        async def follow() -> None:
+            async for _ in handle.fetch_history_events(wait_new_event=True):
+                pass
+            ended.set()
+            await self.notify()
+
+        following = asyncio.create_task(follow())
+        try:
+            if not await self.wait(ended.is_set, patience):
+                raise CheckFailure(await self.what_it_does(handle), expectation)
+        finally:
+            following.cancel()
+
+    async def what_it_does(self, handle: Handle) -> str:
+        """Return one sentence on how a workflow has ended, or on what it waits for."""
+        described = await handle.describe()
+        if described.status != WorkflowExecutionStatus.RUNNING:
+            try:
+                await handle.result(follow_runs=False)
+            except WorkflowContinuedAsNewError:
+                return AS_NEW
+            except (WorkflowFailureError, ApplicationError) as error:
+                return f"The workflow {ending_of(error) if isinstance(error, WorkflowFailureError) else error}."
+            return "The workflow is completed already."
+        description = described.raw_description
+        for pending in description.pending_activities:
+            subject = next((c.subject for c in self.calls if c.name == pending.activity_type.name and not c.done), "")
+            why = f", last failure: {pending.last_failure.message}" if pending.last_failure.message else ""
+            about = f" of {subject}" if subject else ""
+            return f"The workflow still runs: {pending.activity_type.name}{about} is at attempt {pending.attempt}{why}."
+        if description.pending_children:
+            ids = ", ".join(child.workflow_id.rpartition("/")[2] for child in description.pending_children)
+            return f"The workflow still runs: it waits for its child workflows {ids}."
+        timers = await self.timers(handle)
+        if timers:
+            return f"The workflow still runs, and waits for a timer of {timers[-1]:g} s."
+        return (
+            "The workflow still runs, and waits for something that doesn't come: "
+            "no activity and no timer of it is under way."
+        )
+
+    async def timers(self, handle: Handle) -> list[float]:
+        """Return for how many seconds each timer of the workflow was set."""
+        return [
+            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
+            for event in await history(handle)
+            if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+        ]
+
+    # Waiting.
+
+    async def wait(self, condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
+        """Wait until the condition holds. Returns whether it does.
+
+        It gives up when there has been no news for `patience` seconds (since the begin of the wait, or since an
+        activity has begun or ended) and nothing is under way any more, which on a busy machine may take longer. It also
+        gives up if news come on and on, and the condition never holds.
+        """
+        started = time.monotonic()
+        while True:
+            since = max(started, self.last_news)
+            if await self._wait_for_news(condition, since + patience):
+                return True
+            silent = time.monotonic() - max(started, self.last_news)
+            if silent >= BUSY_PATIENCE or time.monotonic() - started >= 3 * max(patience, BUSY_PATIENCE):
+                return condition()
+            if silent >= patience:
+                if await self.is_quiet():
+                    return condition()
+                await asyncio.sleep(0.1)
+
+    async def _wait_for_news(self, condition: Callable[[], bool], deadline: float) -> bool:
+        """Wait until the condition holds, or until this time. Returns whether it holds."""
+        async with self.news:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                try:
+                    await asyncio.wait_for(self.news.wait(), left)
+                except asyncio.TimeoutError:
+                    return condition()
+        return True
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], timeout: float) -> bool:
+        """Ask the server again and again until the condition holds.
+
+        Returns whether it does after `timeout` seconds and when nothing is under way any more, as in `wait`.
+        """
+        started = time.monotonic()
+        while not await condition():
+            waited = time.monotonic() - started
+            if waited > timeout and (waited > timeout + BUSY_PATIENCE or await self.is_quiet()):
+                return await condition()
+            await asyncio.sleep(0.03)
+        return True
+
+    async def is_quiet(self) -> bool:
+        """Return whether nothing is under way from which news could come: no workflow's code, and no activity.
+
+        Activities that are held don't count, nor do timers.
+        """
+        held = {(call.workflow_id, call.name) for call in self.calls if call.held}
+        for handle in self.handles:
+            for run in (await tree(self.client, handle)).values():
+                description = (await run.describe()).raw_description
+                if description.HasField("pending_workflow_task"):
+                    return False
+                for pending in description.pending_activities:
+                    is_cancelled = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+                    if is_cancelled or (run.id, pending.activity_type.name) not in held:
+                        return False
+        return True
+
+    def begin(self, scenario: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin something whose end is awaited later, so that several workflows run side by side."""
+        self._begun.append(asyncio.create_task(scenario))
+        return self._begun[-1]
+
+    async def close(self) -> None:
+        """End what was begun and not awaited."""
+        for task in self._begun:
+            task.cancel()
+        await asyncio.gather(*self._begun, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_lab(lab: Lab) -> AsyncIterator[None]:
+    """Within this, a worker of the lab's version runs, and is watched.
+
+    Raises `CheckFailure` if the worker can't be made of the learner's classes.
+    """
+    log = logging.getLogger("temporalio")
+    handler = TroubleHandler(lab)
+    log.addHandler(handler)
+    try:
+        with clocks():
+            worker = make_worker(lab)
+            running = asyncio.create_task(worker.run())
+            try:
+                yield
+            finally:
+                await lab.close()
+                # A workflow that never lets go of its thread would keep the worker from stopping.
+                await asyncio.wait([running, asyncio.create_task(worker.shutdown())], timeout=1)
+    finally:
+        log.removeHandler(handler)
+
+
+def make_worker(lab: Lab) -> Worker:
+    """Return the worker. Raises `CheckFailure` if it can't be made of the learner's classes."""
+    activities = lab.version.activities(1.0)
+    for name in dir(SystemPatchActivities):
+        if name.endswith("_activity") and not hasattr(getattr(activities, name), "__temporal_activity_definition"):
+            raise CheckFailure(f"Your {name} is no activity.", "An activity has @activity.defn above its `async def`.")
+    try:
+        return Worker(
+            lab.client,
+            task_queue=lab.version.task_queue,
+            workflows=lab.version.workflows,
+            activities=activities_of(activities),
+            interceptors=[lab],
+            # Of the worker's own executor it would wait at its end until all threads are done, which a loop that never
+            # ends is not.
+            workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS),
+            workflow_runner=SandboxedWorkflowRunner(
+                # So that Python's warnings about workflow code reach the judge.
+                restrictions=SandboxRestrictions.default.with_passthrough_modules("warnings")
+            ),
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise explain_registration_error(error) from error

@@ -1,0 +1,71 @@
+"""Runs recorded workflows again, in a process in which sets have another order:  python -m checks.replay v3 FILE
+
+The file has a JSON object of histories by workflow id. Exit code 1, and the reason on standard output, if one of them
+takes another path than it did.
+"""
+
+from support.logs import short_logging_runtime
+from support.processes import Process
+from support.script import end_process
+from support.strict_input import RightArguments, strict_data_converter
+from workflow import Version, find_version
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+
+async def replay(workflows: Sequence[type], histories: Mapping[str, str | dict[str, Any]]) -> Exception | None:
+    """Return why one of these runs takes another path than its history says, or None if all take the same.
+
+    Takes the histories by workflow id, as JSON or as what JSON stands for.
+    """
+    replayer = Replayer(
+        workflows=workflows,
+        data_converter=strict_data_converter(),
+        interceptors=[RightArguments()],
+        runtime=short_logging_runtime(),
+    )
+    for workflow_id, history in histories.items():
+        recorded = WorkflowHistory.from_json(workflow_id, history)
+        result = await replayer.replay_workflow(recorded, raise_on_replay_failure=False)
+        if result.replay_failure is not None:
+            return result.replay_failure
+    return None
+
+
+async def replay_elsewhere(version: Version, histories: Mapping[str, str], hash_seed: int) -> str | None:
+    """Do the same in a process of its own, in which texts have other hashes and so sets of them another order.
+
+    Returns the reason in words. Raises `RuntimeError` if that process dies.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "histories.json")
+        file.write_text(json.dumps(histories))
+        seed = {"PYTHONHASHSEED": str(hash_seed)}
+        process = Process("python", "-m", "checks.replay", version.name, str(file), environment=seed)
+        try:
+            code = await process.ended()
+        finally:
+            process.kill()
+    if code not in (0, 1):
+        raise RuntimeError(f"the replay ended with exit code {code}: {process.text()}")
+    return process.lines[-1] if code else None
+
+
+async def _main(name: str, file: str) -> int:
+    failure = await replay(find_version(name).workflows, json.loads(Path(file).read_text()))
+    if failure is not None:
+        print(" ".join(str(failure).split()))
+    return 1 if failure else 0
+
+
+if __name__ == "__main__":
+    end_process(asyncio.run(_main(*sys.argv[1:])))

@@ -1,0 +1,1 @@
+"""What `workshop.py` does: a module for each of its commands."""

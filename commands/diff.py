@@ -1,0 +1,71 @@
+"""What the solution of an exercise changes: `python workshop.py diff N`."""
+
+from checks.exercises import Exercise
+from checks.solutions import with_suffix
+from commands.start import ACTIVITIES, CLIENT, WORKFLOW, learners_client, workflow_code
+from support import PROJECT
+from support.script import UserError
+from support.terminal import BOLD, CYAN, GREEN, PLAIN, RED, colored
+from workflow import find_version
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+
+
+def diff(exercise: Exercise, mine: bool) -> int:
+    """Print what the solution changes, or with `mine` how a learner's files differ from it. Returns the exit code."""
+    solution = exercise.solution
+    after = workflow_code(solution)
+    if mine:
+        if not exercise.writes_workflow:
+            raise UserError(f"--mine: there is nothing to write in exercise {exercise.number}")
+        if not WORKFLOW.exists():
+            raise UserError(f"You have no files of your own yet: python workshop.py start {exercise.number}")
+        before = re.sub(r"^# Exercise .*\n", "", WORKFLOW.read_text())
+        before = with_suffix(before, "Mine", solution.upper())
+        if imported := re.search(r"from workflow\.activities import .*", after):
+            before = re.sub(r"from workflow\.activities_mine import .*", imported[0], before)
+        label = str(WORKFLOW.relative_to(PROJECT))
+    else:
+        before = with_suffix(workflow_code(exercise.start), exercise.start.upper(), solution.upper())
+        label = f"workflow/system_patch_workflow_{exercise.start}.py"
+    changes = [(label, before, f"workflow/system_patch_workflow_{solution}.py", after)]
+    changes += changed_activities(exercise, mine)
+    if exercise.client_function:
+        own = CLIENT.read_text() if mine and CLIENT.exists() else learners_client(exercise.number)
+        changes.append((CLIENT.name, own, "temporal_client.py", learners_client(exercise.number + 1)))
+    lines = [line for change in changes for line in unified(*change)]
+    print("\n".join(lines) if lines else "No difference.")
+    return 0
+
+
+def changed_activities(exercise: Exercise, mine: bool) -> list[tuple[str, str, str, str]]:
+    """Return the activities that the solution changes: label and code before, label and code after."""
+    before, after = (find_version(version).activities for version in (exercise.start, exercise.solution))
+    own = before
+    if mine and ACTIVITIES.exists():
+        try:
+            own = importlib.import_module("workflow.activities_mine").SystemPatchActivities_Mine
+        except Exception as error:
+            raise UserError(f"{ACTIVITIES.relative_to(PROJECT)} can't be loaded: {error}") from error
+    return [
+        (f"{own.__name__}.{name}", source(own, name), f"{after.__name__}.{name}", source(after, name))
+        for name in dir(after)
+        if name.endswith("_activity") and getattr(before, name) is not getattr(after, name)
+    ]
+
+
+def source(activities: type, name: str) -> str:
+    """Return the code of an activity."""
+    return inspect.getsource(getattr(activities, name))
+
+
+def unified(before_label: str, before: str, after_label: str, after: str) -> Iterator[str]:
+    """Return the lines of a unified diff, in color at a terminal."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), before_label, after_label, lineterm="")
+    for line in lines:
+        bold = line.startswith(("---", "+++"))
+        yield colored(line, BOLD if bold else {"+": GREEN, "-": RED, "@": CYAN}.get(line[:1], PLAIN))

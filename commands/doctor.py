@@ -1,0 +1,103 @@
+"""Is this machine ready: `python workshop.py doctor`."""
+
+from commands.start import WORKFLOW, for_exercise
+from support.connection import connect, connect_config, web_ui_link
+from support.pid_lock import running_workers
+from support.ports import UI_PORT_DISTANCE, port_is_taken
+from support.processes import run_command
+from support.script import UserError
+from support.temporal_cli import installed_cli
+from support.terminal import GREEN, PLAIN, RED, colored
+from support.web import read_page
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from urllib.parse import urlsplit
+
+from temporalio.service import RPCError
+
+
+async def doctor() -> int:
+    """Print a line for everything that an exercise needs. Returns 0 if a learner can begin, else 1."""
+    ready = True
+    async for mark, text in findings():
+        ready = ready and mark != "TO DO"
+        print(f"{colored(f'{mark:<6}', {'ok': GREEN, 'TO DO': RED}.get(mark, PLAIN))} {text}", flush=True)
+    print("\nYou can begin." if ready else "\nDo what is marked TO DO, then ask again.")
+    return 0 if ready else 1
+
+
+async def findings() -> AsyncIterator[tuple[str, str]]:
+    """Yield a mark (ok, TO DO, or - for what is just to be known) and a line, one for each thing."""
+    yield "ok", f"Python {sys.version.split()[0]}"
+    try:
+        packages = [f"{name} {installed_version(name)}" for name in ("temporalio", "pytest", "pytest-asyncio")]
+        yield "ok", f"Packages: {', '.join(packages)}"
+    except PackageNotFoundError as error:
+        yield "TO DO", f"Packages: {error.name} is missing. `make demo` installs all: then source .venv/bin/activate"
+    if cli := await installed_cli():
+        yield "ok", f"Server binary: {cli}"
+    else:
+        yield "TO DO", "Server binary: not there yet. Get it: python temporal_server.py --find-cli"
+    async for finding in server_findings():
+        yield finding
+    running = [f"{name} (process {process})" for name, process in running_workers().items()]
+    yield "-", f"Worker: {', '.join(running) or 'none is running from this folder'}"
+    yield (
+        "-",
+        f"Your files: {for_exercise() if WORKFLOW.exists() else 'none yet. Make them: python workshop.py start 1'}",
+    )
+    yield "-", f"Docker, for exercise 7 only: {await docker()}"
+
+
+async def server_findings() -> AsyncIterator[tuple[str, str]]:
+    """Yield what there is to say about the server, its Web UI, and their ports."""
+    address = "the server"
+    try:
+        address = connect_config()["target_host"]
+        client = await asyncio.wait_for(connect(), 3)
+        await client.count_workflows()  # The namespace exists.
+        yield "ok", f"Server: {address} answers, namespace {client.namespace}"
+    except (UserError, asyncio.TimeoutError) as error:
+        yield "TO DO", f"Server: {str(error) or f'{address} does not answer'}"
+        host, _, port = address.rpartition(":")
+        if host in ("localhost", "127.0.0.1"):
+            remedy = "Use others: python temporal_server.py --port 7300, then export TEMPORAL_ADDRESS=localhost:7300"
+            ports = [int(port), int(port) + UI_PORT_DISTANCE]
+            taken = " and ".join(str(number) for number in ports if port_is_taken(number))
+            yield (
+                ("TO DO", f"Ports: another program has taken {taken}. {remedy}")
+                if taken
+                else (
+                    "ok",
+                    f"Ports: {ports[0]} and {ports[1]} are free for server and Web UI",
+                )
+            )
+        return
+    except RPCError as error:
+        yield "TO DO", f"Server: {address} answers with an error: {error.message}"
+        return
+    web_ui = "{0.scheme}://{0.netloc}".format(urlsplit(web_ui_link(client, "", None)))
+    try:
+        await asyncio.to_thread(read_page, web_ui)
+        yield "ok", f"Web UI: {web_ui} answers"
+    except (OSError, ValueError) as error:
+        yield "TO DO", f"Web UI: {web_ui} does not answer ({error}). If it is elsewhere, say so in TEMPORAL_UI_URL"
+
+
+async def docker() -> str:
+    """Return in words whether there is a Docker engine."""
+    if shutil.which("docker") is None:
+        return "not installed"
+    asking = run_command(["docker", "info", "--format", "{{.ServerVersion}}"])
+    try:
+        [version] = await asyncio.wait_for(asking, 10)
+    except asyncio.TimeoutError:
+        return "installed, but its engine does not answer"
+    except (UserError, ValueError):
+        return "installed, but its engine is not running"
+    return f"engine {version}" if version else "installed, but its engine is not running"

@@ -1,0 +1,114 @@
+"""A learner's own files: `python workshop.py start N` makes them."""
+
+from checks.exercises import STARTED, Exercise
+from checks.solutions import with_suffix
+from support import PROJECT
+from support.script import UserError
+from workflow import find_version
+
+import ast
+import itertools
+import re
+
+WORKFLOW = PROJECT / "workflow" / "system_patch_workflow_mine.py"
+ACTIVITIES = PROJECT / "workflow" / "activities_mine.py"
+CLIENT = PROJECT / "temporal_client_mine.py"
+OLD = PROJECT / "old"
+
+
+def start(exercise: Exercise, force: bool) -> int:
+    """Make a learner's files for an exercise. Returns the exit code.
+
+    Raises `UserError` if there are such files already, unless `force` has them kept aside.
+    """
+    existing = [file for file in (WORKFLOW, ACTIVITIES, CLIENT) if file.exists()]
+    if existing and not force:
+        raise UserError(
+            f"You have files already, {for_exercise()}: {', '.join(file.name for file in existing)}. "
+            f"To move them to the folder {OLD.name}/ and begin anew: "
+            f"python workshop.py start {exercise.number} --force"
+        )
+    if existing:
+        folders = (
+            OLD / f"{for_exercise().replace(' ', '_').removeprefix('for_')}_{copy}" for copy in itertools.count(1)
+        )
+        aside = next(folder for folder in folders if not folder.exists())
+        aside.mkdir(parents=True)
+        for file in existing:
+            file.rename(aside / file.name)
+    files = {WORKFLOW: learners_workflow(exercise), CLIENT: learners_client(exercise.number)}
+    if exercise.writes_activities:
+        files[ACTIVITIES] = learners_activities(exercise)
+    for file, text in files.items():
+        file.write_text(text)
+    if existing:
+        print(f"Your old files are in {aside.relative_to(PROJECT)}.")
+    version = exercise.start.removeprefix("v")
+    print(f"Exercise {exercise.number}: {exercise.title}. Your files, for now as in version {version}:")
+    for file in files:
+        print(f"  {file.relative_to(PROJECT)}")
+    pace = "" if exercise.pace == 1 else f" --pace {exercise.pace:g}"
+    print(
+        f"""
+Try them, each in a terminal of its own:
+  python temporal_worker.py mine{pace}
+  python {CLIENT.name}
+Then read on in {exercise.page}. When you think you are done: python workshop.py check {exercise.number}"""
+    )
+    return 0
+
+
+def for_exercise() -> str:
+    """Return for which exercise a learner's workflow was made, in words."""
+    found = re.match(r"# Exercise (\d+)", WORKFLOW.read_text()) if WORKFLOW.exists() else None
+    return f"for exercise {found[1]}" if found else "for no known exercise"
+
+
+def workflow_code(version: str) -> str:
+    """Return the code of a version's workflow."""
+    return (PROJECT / "workflow" / f"system_patch_workflow_{version}.py").read_text()
+
+
+def learners_workflow(exercise: Exercise) -> str:
+    """Return the starting point of an exercise: a version's workflow, its classes named `..._Mine`."""
+    text = with_suffix(workflow_code(exercise.start), exercise.start.upper(), "Mine")
+    if exercise.writes_activities:
+        text = re.sub(
+            r"from workflow\.activities import .*",
+            "from workflow.activities_mine import SystemPatchActivities_Mine as SystemPatchActivities",
+            text,
+        )
+    return f"# Exercise {exercise.number}: your own copy of version {exercise.start.removeprefix('v')}.\n{text}"
+
+
+def learners_activities(exercise: Exercise) -> str:
+    """Return the file for a learner's own activities: a class that so far is the starting point's."""
+    name = find_version(exercise.start).activities.__name__
+    version = exercise.start.removeprefix("v")
+    return f'''"""Your own activities for exercise {exercise.number}."""
+
+from temporalio import activity
+
+from workflow.activities import {name}
+from workflow.types import HostPatchInput
+
+
+class SystemPatchActivities_Mine({name}):
+    """All activities of version {version}. One that you write here takes the place of the one with the same name."""
+'''
+
+
+def learners_client(number: int) -> str:
+    """Return the client without the body of each function that is written in exercise `number` or a later one."""
+    text = (PROJECT / "temporal_client.py").read_text()
+    lines = text.splitlines(keepends=True)
+    written_in = {exercise.client_function: exercise.number for exercise in STARTED if exercise.number >= number}
+    for node in reversed(ast.parse(text).body):
+        if isinstance(node, ast.AsyncFunctionDef) and node.name in written_in:
+            docstring, *body = node.body
+            lines[docstring.end_lineno : body[-1].end_lineno] = [
+                f"    # Exercise {written_in[node.name]}: your code goes here.\n"
+            ]
+    text = "".join(lines)
+    text = text.replace("python temporal_client.py v3", f"python {CLIENT.name}")
+    return text.replace('default_version="v1"', 'default_version="mine"')

@@ -1,0 +1,32 @@
+"""What all scripts need, and no learner has to read. One job a module:
+
+connection     connect to the server that the environment names; the Web UI's address of a run
+strict_input   refuse input of the wrong shape at once, where the SDK would try it for ever
+script         run a script and end its process: exit codes, Ctrl-C, errors in one line
+flags          readers of values on the command line
+client_flags   the command line of a client
+logs           short lines in the log
+pid_lock       which process is a version's worker
+client         what a client says of workers that are missing, and of a workflow's end
+histories      what event histories say
+metrics, load  exercise 7: what workers tell of themselves, and what there is for them to do
+processes      start other programs, and read what they print
+ports, web     free ports, pages that answer
+terminal       colors
+temporal_cli   get the program that is the server
+dev_server     how the server is set up; a server of one's own
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+
+# Until `support.script` sees to Ctrl-C, it simply ends a script, as SIGTERM does. Python's own way would be a
+# traceback, or nothing at all where it comes at a moment in which Python can't raise an exception. This must be in
+# place before the SDK is imported, which takes most of a script's first second: so all files import our own modules
+# first (see pyproject.toml).
+if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).parent == PROJECT:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

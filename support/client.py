@@ -1,0 +1,83 @@
+"""What a client says of a worker that is missing, of a server that is gone, and of a workflow's end."""
+
+from support.script import UserError
+from workflow import Version
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
+from temporalio.service import RPCError, RPCStatusCode
+
+WORKER_TIMEOUT = 3.0  # Seconds.
+
+
+async def latest_run_id(client: Client, version: Version) -> str:
+    """Return the id of the version's latest run. Raises `UserError` if there has been none."""
+    try:
+        return (await client.get_workflow_handle(version.workflow_id).describe()).run_id
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise UserError(f"There is no run of {version.name} to attach to. Start one without --attach.") from error
+
+
+@contextmanager
+def server_may_go(version: Version) -> Iterator[None]:
+    """Within this, a server that is gone becomes a `UserError` that says how to follow the run later."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status is not RPCStatusCode.UNAVAILABLE:
+            raise
+        again = f"python {Path(sys.argv[0]).name} {version.name} --attach"
+        raise UserError(
+            f"The Temporal server is gone: {error.message}. The run goes on when it is back. Follow it by: {again}"
+        ) from error
+
+
+async def look_for_worker(handle: WorkflowHandle[Any, Any], version: Version) -> None:
+    """Say so if no live worker of this version takes up the workflow, with the command that starts one."""
+    deadline = time.monotonic() + WORKER_TIMEOUT
+    # The server lists pollers of a task queue, but also those that died minutes ago. What proves a live worker is that
+    # it takes the first workflow task, the third event of the history.
+    while time.monotonic() < deadline:
+        if (await handle.describe()).history_length > 2:
+            return
+        await asyncio.sleep(0.05)
+    command = f"python temporal_worker.py {version.name}"
+    print(
+        f"No worker of {version.name} answers, so the workflow waits. Start one in another terminal: {command}",
+        flush=True,
+    )
+
+
+async def is_closed(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Return whether the workflow has ended."""
+    return (await handle.describe()).close_time is not None
+
+
+async def seconds_of(handle: WorkflowHandle[Any, Any]) -> float:
+    """Return how many seconds the workflow, which has ended, took by the server's clock."""
+    description = await handle.describe()
+    assert description.close_time is not None
+    return (description.close_time - description.start_time).total_seconds()
+
+
+def ending_of(error: WorkflowFailureError) -> str:
+    """Return how the workflow ended, and if it failed, the cause at the root, in one line."""
+    ended = {CancelledError: "was cancelled", TerminatedError: "was terminated", TimeoutError: "timed out"}
+    if type(error.cause) in ended:
+        return ended[type(error.cause)]
+    # A parent that fails because a child or an activity failed: what happened stands at the end of the chain, and
+    # the first ApplicationError on the way there is the one that the workflow's author wrote.
+    cause: BaseException = error.cause
+    while not isinstance(cause, ApplicationError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return f"failed: {' '.join(str(cause).split())}"

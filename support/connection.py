@@ -1,0 +1,73 @@
+"""The connection to a Temporal server, from the environment or from the Temporal CLI's configuration file."""
+
+from support.logs import short_logging_runtime
+from support.script import UserError
+from support.strict_input import RightArguments, strict_data_converter
+
+import asyncio
+import os
+from typing import Any
+from urllib.parse import quote
+
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+
+CONNECT_TIMEOUT = 10.0  # Seconds.
+DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
+
+
+def connect_config() -> dict[str, Any]:
+    """Return what to connect with: from TEMPORAL_ADDRESS and the other variables, or from the CLI's configuration file.
+
+    With nothing set, the development server on this machine. Raises `UserError` if the configuration can't be read.
+    """
+    # An empty TEMPORAL_API_KEY or TEMPORAL_TLS would turn TLS on.
+    variables = {key: value for key, value in os.environ.items() if value or not key.startswith("TEMPORAL_")}
+    try:
+        config: dict[str, Any] = {**ClientConfig.load_client_connect_config(override_env_vars=variables)}
+    except Exception as error:
+        raise UserError(f"The configuration of the connection to Temporal can't be read: {error}") from error
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    return config
+
+
+async def connect(runtime: Runtime | None = None) -> Client:
+    """Return a client that is connected, by way of `runtime` if given.
+
+    Raises `UserError` where no server answers within ten seconds.
+    """
+    config = connect_config()
+    try:
+        connecting = Client.connect(
+            **config,
+            data_converter=strict_data_converter(),
+            interceptors=[RightArguments()],
+            runtime=runtime or short_logging_runtime(),
+        )
+        return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
+    except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
+        address = config["target_host"]
+        if address == DEFAULT_ADDRESS:
+            problem = "Start one in another terminal: python temporal_server.py"
+        else:
+            reason = str(error).partition(": tonic")[0]  # What follows is how the SDK's core prints its own objects.
+            problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? ({reason})"
+        raise UserError(f"No Temporal server answers at {address}. {problem}") from error
+
+
+def web_ui_link(connected: Client, workflow_id: str, run_id: str | None) -> str:
+    """Return the address of a run in the Web UI.
+
+    TEMPORAL_UI_URL says where the Web UI is. Without it: Temporal Cloud's for a server there, else the server's own
+    host on the gRPC port plus 1000, which is where the development server has it.
+    """
+    host, _, port = connected.service_client.config.target_host.rpartition(":")
+    if "TEMPORAL_UI_URL" in os.environ:
+        base = os.environ["TEMPORAL_UI_URL"].rstrip("/")
+    elif host.endswith((".tmprl.cloud", ".temporal.io")):
+        base = "https://cloud.temporal.io"
+    else:
+        base = f"http://{host}:{int(port) + 1000}"
+    run = f"/{run_id}" if run_id else ""
+    return f"{base}/namespaces/{quote(connected.namespace)}/workflows/{quote(workflow_id, safe='')}{run}/history"

@@ -1,0 +1,70 @@
+"""The log in short lines, whether they come from Python or from the SDK's core."""
+
+import asyncio
+import functools
+import logging
+import re
+import warnings
+from types import TracebackType
+
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
+
+
+class ShortErrors(logging.Formatter):
+    """Logs an error that was raised on purpose, or by a cancellation, in one line and without its traceback."""
+
+    def formatException(
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """Return the error's own line for such an error, the whole traceback for any other."""
+        on_purpose = isinstance(ei[1], ApplicationError | asyncio.CancelledError)
+        return f"    {ei[1]}" if on_purpose else super().formatException(ei)
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Log in short lines what is of this level (one of `logging`'s) or above."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(ShortErrors("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler])
+    # The messages name host and cluster; which task it was, the Web UI shows better than a line that is cut off.
+    activity.logger.activity_info_on_message = False
+    workflow.logger.workflow_info_on_message = False
+    # When a client replaces a run, activities of the old one end. The SDK warns of what it then no longer can cancel.
+    warnings.filterwarnings("ignore", "Cannot find activity to cancel")
+
+
+def shorten_core_message(record: logging.LogRecord) -> bool:
+    """Cut a message of the SDK's core, which prints whole objects, down to what it is about and its reason.
+
+    Changes the record. Returns True, which tells `logging` to keep it.
+    """
+    text = record.getMessage().replace("\\'", "'")
+    reason = re.search(r'message: "((?:[^"\\]|\\.)*)"', text)
+    about = text.partition(" {")[0]
+    record.msg, record.args = (f"{about}: {reason[1]}" if reason else about), None
+    return True
+
+
+def make_runtime(metrics: PrometheusConfig | None = None) -> Runtime:
+    """Return a runtime whose core logs short lines by Python's own logging, and offers its metrics if told where.
+
+    Raises `ValueError` if the address for the metrics is malformed or taken.
+    """
+    logger = logging.getLogger("temporalio.core")
+    logger.addFilter(shorten_core_message)
+    levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    forwarding = LogForwardingConfig(logger, prepend_target_on_message=False)
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(levels, forwarding=forwarding), metrics=metrics))
+
+
+# The runtime of all clients that bring none of their own.
+short_logging_runtime = functools.cache(make_runtime)

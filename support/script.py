@@ -1,0 +1,105 @@
+"""How a script runs and ends: exit codes, Ctrl-C and SIGTERM, errors in one line, no abort at the interpreter's end."""
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.service import RPCError, RPCStatusCode
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def one_line(text: str) -> str:
+    """Return a text for a terminal: in one line, and with what is not printable escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
+
+
+class UserError(Exception):
+    """Something that whoever runs the script can mend. Its text says how, in one line."""
+
+    def __str__(self) -> str:
+        """Return the text, whatever it quotes."""
+        return one_line(super().__str__())
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def stop() -> None:
+        event.set()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    return event
+
+
+async def _run_until_stopped(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    # Not left to asyncio.run, which turns Ctrl-C into a cancellation too: where a thread of the SDK's core happens to
+    # receive the signal, the event loop would sleep on.
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(main())
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        running.cancel()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await running
+    except (asyncio.CancelledError, WorkflowUpdateRPCTimeoutOrCancelledError):  # The latter: where an update waits.
+        if not received:
+            raise
+        return 128 + received[0]
+
+
+def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: str = "") -> NoReturn:
+    """Run `main` and end the process with the exit code that it returns.
+
+    A `UserError` or an error answer of the server becomes one line and exit code 2. Ctrl-C or SIGTERM cancel `main`,
+    print `when_interrupted` and give the usual 130 or 143, unless `main` sees to them itself by `stop_event`.
+    """
+    try:
+        code = asyncio.run(_run_until_stopped(main))
+        if code > 128 and when_interrupted:
+            print(f"\n{when_interrupted}", file=sys.stderr)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except RPCError as error:
+        what = "is gone" if error.status is RPCStatusCode.UNAVAILABLE else "answered with an error"
+        print(f"The Temporal server {what}: {one_line(error.message)}", file=sys.stderr)
+        code = 2
+    except BrokenPipeError:  # Whoever read the output, such as `head`, has had enough.
+        code = 1
+    except KeyboardInterrupt:  # After the end of the event loop.
+        code = 130
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    end_process(code)
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with the exit code, when all is written, and without waiting for any thread.
+
+    Threads of the SDK's core may still be at work when the interpreter ends, and then abort the process
+    (https://github.com/temporalio/sdk-python/issues/300).
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass
+    os._exit(code)
