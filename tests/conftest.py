@@ -1,101 +1,68 @@
-"""One real development server for the whole session, and what all tests need around it."""
+"""One real development server for the whole suite, and what all tests need around it.
 
-from temporal_server import QUICK_TASKS, find_temporal_cli
-from tests.exercises.check import free_port as free_port
+The suite runs in several processes (pytest-xdist). They share the server: each is a learner of its own on it, so that
+nobody's worker takes another's tasks.
+"""
 
+from support import PROJECT
+from support.connection import connect
+from support.dev_server import server_command
+from support.ports import UI_PORT_DISTANCE, free_port
+from support.processes import Process
+from support.temporal_cli import find_temporal_cli
+
+import asyncio
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from temporal_connection import connect
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 
-PROJECT = Path(__file__).parent.parent
+Run = Callable[..., Process]
+servers: list[Process] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server in the one process that all others come from. They find it in their environment."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ["WORKSHOP_LEARNER"] = os.environ["PYTEST_XDIST_WORKER"]
+        return
+    os.environ["TEMPORAL_CLI"] = asyncio.run(find_temporal_cli())
+    servers.append(start_server())
+
+
+def pytest_unconfigure() -> None:
+    """Stop the server."""
+    for server in servers:
+        server.kill()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of a module that share something costly in one process."""
+    fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else []
+    if any(fixture.scope == "module" for definitions in fixtures for fixture in definitions):
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def start_server() -> Process:
+    """Start a server, its history in memory. Its address is in the environment, where all scripts and tests find it."""
+    port = free_port()
+    server = Process(*server_command(os.environ["TEMPORAL_CLI"], port, port + UI_PORT_DISTANCE, None))
+    server.wait_for("Server:")
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_") and name != "TEMPORAL_CLI"]:
+        del os.environ[name]
+    os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
+    os.environ["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
+    return server
 
 
 @pytest.fixture(scope="session")
-async def cli() -> str:
-    return await find_temporal_cli()
-
-
-@asynccontextmanager
-async def dev_server() -> AsyncIterator[str]:
-    """A server of one's own. Its address is in the environment, where every script and every test finds it."""
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=await find_temporal_cli(), dev_server_extra_args=QUICK_TASKS
-    ) as environment:
-        os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
-        yield os.environ["TEMPORAL_ADDRESS"]
-
-
-@pytest.fixture(scope="session")
-async def address(cli: str) -> AsyncIterator[str]:
-    async with dev_server() as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-async def client(address: str) -> Client:
+async def client() -> Client:
     return await connect()
-
-
-class Script:
-    """One of the workshop's scripts, as a real process of its own."""
-
-    def __init__(self, *command: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable if part == "python" else part for part in command],
-            cwd=environment.pop("cwd", str(PROJECT)),
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.lines: list[str] = []
-
-    def wait_for(self, text: str) -> str:
-        """Read on until a line holds `text`, and return that line."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if text in line:
-                return self.lines[-1]
-        raise AssertionError(f"{text!r} was never printed, but:\n" + "\n".join(self.lines))
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end, and return the exit code and all that was printed."""
-        assert self.process.stdout is not None
-        self.lines += self.process.stdout.read().splitlines()
-        return self.process.wait(timeout=60), "\n".join(self.lines)
-
-
-@pytest.fixture
-def run() -> Iterator[Any]:
-    """Start scripts by calling this. What still runs at the end of the test is killed."""
-    scripts: list[Script] = []
-
-    def start(*command: str, **environment: str) -> Script:
-        scripts.append(Script(*command, **environment))
-        return scripts[-1]
-
-    yield start
-    for script in scripts:
-        if script.process.poll() is None:
-            script.process.kill()
-        script.process.communicate()
 
 
 def copy_project(to: Path) -> None:
@@ -104,11 +71,34 @@ def copy_project(to: Path) -> None:
     shutil.copytree(PROJECT, to, ignore=shutil.ignore_patterns(*own))
 
 
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy of the project in which scripts run, so that processes of the suite don't see each other's workers."""
+    folder = tmp_path_factory.mktemp("project") / "workshop"
+    copy_project(folder)
+    return folder
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> str:
-    """The path of a copy of the project."""
+    """The path of a copy of the project that one test has for itself."""
     copy_project(tmp_path / "workshop")
     return str(tmp_path / "workshop")
+
+
+@pytest.fixture
+def run(project: Path) -> Iterator[Run]:
+    """Start scripts by calling this. What still runs at the end of the test is killed."""
+    processes: list[Process] = []
+
+    def start(*command: str, cwd: str | Path = project, **environment: str) -> Process:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        processes.append(Process(*command, folder=Path(cwd), environment={"PATH": path, **environment}))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
 
 
 def listening_addresses(*pids: int) -> list[str]:

@@ -3,10 +3,16 @@
 `python -m tests.faults` gets what cuts the network: toxiproxy, built from its Go module.
 """
 
-from temporal_server import CACHE, find_go, progress, run
-from tests.conftest import copy_project, free_port
+from support.histories import Handle, history, tree
+from support.logs import short_logging_runtime
+from support.ports import free_port
+from support.processes import Process, run_command
+from support.script import UserError, run_script
+from support.strict_input import strict_data_converter
+from support.temporal_cli import CACHE, find_go, progress
+from tests.conftest import copy_project
 from tests.record_histories import FOLDER as RECORDED
-from tests.runs import HOSTS, Handle, approve, history, patch_input, scheduled, start, tree
+from tests.runs import HOSTS, approve, patch_input, scheduled, start
 from workflow import Version, find_version
 from workflow.activities import UPDATE_STEPS
 from workflow.types import ClusterPatchResult, SystemPatchResult
@@ -18,9 +24,6 @@ import os
 import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import traceback
 import urllib.error
@@ -32,7 +35,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from temporal_connection import UserError, run_script, short_logging_runtime, strict_data_converter
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.service import RPCError
@@ -80,44 +82,11 @@ class Outcome:
         return len(self.faults) + self.client_kills
 
 
-class Process:
-    """A script of the workshop as a real process, its output in a file."""
-
-    def __init__(self, log: Path, *command: str, **environment: str) -> None:
-        """Start it in the copy of the project that lies beside the file."""
-        self.log = log
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                command if command[0].startswith("/") else [sys.executable, *command],
-                cwd=log.parent / "workshop",
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def text(self) -> str:
-        """What it has printed so far."""
-        return self.log.read_text()
-
-    async def printed(self, text: str) -> None:
-        """Wait until it has printed `text`."""
-        while text not in self.text():
-            if self.process.poll() is not None:
-                raise AssertionError(f"{text!r} was never printed, but:\n{self.text()}")
-            await asyncio.sleep(0.02)
-
-    async def kill(self) -> Period:
-        """End it as a crash does. Returns when."""
-        begun = datetime.now(timezone.utc)
-        self.process.kill()
-        await self.ended()
-        return until_now(begun)
-
-    async def ended(self) -> int:
-        """Wait for its end. Returns the exit code."""
-        return await asyncio.to_thread(self.process.wait)
+async def crash(process: Process) -> Period:
+    """End a process as a crash does. Returns when."""
+    begun = datetime.now(timezone.utc)
+    process.kill()
+    return until_now(begun)
 
 
 class Place:
@@ -130,7 +99,8 @@ class Place:
         self.crash: asyncio.Task[Period] | None = None
         self.port, self.proxy_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.processes: list[Process] = []
+        self.processes: list[tuple[str, Process]] = []
+        """What was started, by the names that were given."""
 
     def pace(self, version: str) -> float:
         """A pace at which a run on one cluster takes about ten seconds, or five if it is to be quick."""
@@ -139,21 +109,31 @@ class Place:
 
     def start(self, name: str, *command: str, address: str = "", **environment: str) -> Process:
         """Start a process that is killed at the end, if it is still there."""
-        log = self.folder / f"{name}_{len(self.processes)}.log"
-        self.processes.append(Process(log, *command, TEMPORAL_ADDRESS=address or self.address, **environment))
-        return self.processes[-1]
+        process = Process(
+            *command,
+            folder=self.folder / "workshop",
+            environment={"TEMPORAL_ADDRESS": address or self.address, **environment},
+        )
+        self.processes.append((name, process))
+        return process
+
+    def named(self, name: str) -> list[Process]:
+        """What was started under this name."""
+        return [process for found, process in self.processes if found == name]
 
     async def start_server(self) -> Process:
         """Start the server, or start it again on the same file."""
         database = str(self.folder / "temporal.db")
         ports = ["--port", str(self.port), "--ui-port", str(free_port())]
-        server = self.start("server", "temporal_server.py", *ports, "--database", database)
+        server = self.start("server", "python", "temporal_server.py", *ports, "--database", database)
         await server.printed("Server:")
         return server
 
     async def start_worker(self, version: str, address: str = "") -> Process:
         """Start a worker and wait until it runs."""
-        worker = self.start(version, "temporal_worker.py", version, "--pace", str(self.pace(version)), address=address)
+        worker = self.start(
+            version, "python", "temporal_worker.py", version, "--pace", str(self.pace(version)), address=address
+        )
         await worker.printed("is running:")
         return worker
 
@@ -184,8 +164,7 @@ class Place:
 
     async def kill_and_start_server(self, pause: float) -> Period:
         """Kill the server, and start it again on its file after a pause. Returns when it was away."""
-        server = next(process for process in self.processes if process.log.name.startswith("server_"))
-        killed = await server.kill()
+        killed = await crash(self.named("server")[0])
         await asyncio.sleep(pause)
         await self.start_server()
         return until_now(killed.begun)
@@ -220,7 +199,7 @@ class Place:
 
     def worker_logs(self, version: str) -> list[str]:
         """What each of the version's workers has printed."""
-        return [process.text() for process in self.processes if process.log.name.startswith(f"{version}_")]
+        return [process.text() for process in self.named(version)]
 
 
 @contextlib.asynccontextmanager
@@ -231,10 +210,8 @@ async def place(folder: Path, runs: int = 0, quick: bool = True) -> AsyncIterato
     try:
         yield here
     finally:
-        for process in here.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.process.pid, signal.SIGKILL)
-            process.process.wait()
+        for _, process in here.processes:
+            process.kill()
 
 
 async def find_toxiproxy() -> str:
@@ -246,7 +223,7 @@ async def find_toxiproxy() -> str:
         try:
             go = await find_go()
             async with progress("Building toxiproxy from its Go module (once, half a minute)"):
-                await run(["env", f"GOBIN={built.parent}", go, "install", TOXIPROXY_MODULE])
+                await run_command([go, "install", TOXIPROXY_MODULE], {"GOBIN": str(built.parent), "CGO_ENABLED": "0"})
         except UserError as error:
             raise UserError(f"The network can't be cut, for want of toxiproxy. Install Go: {GO}. ({error})") from error
     return str(built)
@@ -287,12 +264,12 @@ async def kill_worker(here: Place, version: str, outcome: Outcome, chance: rando
     async with a_run(here, version, outcome) as note_heartbeats:
         await moment(here, version, [worker], chance)
         await note_heartbeats()
-        outcome.faults.append(await worker.kill())
+        outcome.faults.append(await crash(worker))
         worker = await here.start_worker(version)
         # Not later, or the same step could lose all of its three attempts: then it has failed, and rightly so.
         await asyncio.sleep(chance.uniform(0.3, 2))
         await note_heartbeats()
-        outcome.faults.append(await worker.kill())
+        outcome.faults.append(await crash(worker))
         await here.start_worker(version)
 
 
@@ -302,18 +279,18 @@ async def kill_one_of_two(here: Place, version: str, outcome: Outcome, chance: r
     async with a_run(here, version, outcome) as note_heartbeats:
         worker = await moment(here, version, workers, chance)
         await note_heartbeats()
-        outcome.faults.append(await worker.kill())
+        outcome.faults.append(await crash(worker))
 
 
 async def kill_client(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
     """Kill the client twice, and start it again each time with --attach."""
     await here.start_worker(version)
-    command = ["temporal_client.py", version, "--clusters", CLUSTER, "--poll-interval", "0.3"]
+    command = ["python", "temporal_client.py", version, "--clusters", CLUSTER, "--poll-interval", "0.3"]
     client = here.start("client", *command)
     await client.printed("Started")
     for _ in range(2):
         await asyncio.sleep(chance.uniform(0, 1.5 if here.quick else 4))
-        await client.kill()
+        await crash(client)
         outcome.client_kills += 1  # Not among the faults that explain another attempt of anything.
         client = here.start("client", *command, "--attach")
     if await client.ended() != 0 or ", ".join(HOSTS[CLUSTER]) not in client.text():

@@ -1,12 +1,18 @@
 """Records the histories that tests/test_replay.py replays:  python -m tests.record_histories
 
-One file for each version and ending, in tests/histories, with the histories of the run and of all its children. Record
-anew after a change of the workflows that running workflows need not survive: here, any change that fails the replay.
+With names of versions, such as v9, only those. One file for each version and ending, in tests/histories, with the
+histories of the run and of all its children. Record anew after a change of the workflows that running workflows need
+not survive: here, any change that fails the replay.
 """
 
-from tests.conftest import Script, dev_server
-from tests.runs import NO, Handle, approve, patch_input, released_versions, start, tree, worker
-from workflow import Version, find_version
+from checks.names import NO
+from support.connection import connect
+from support.dev_server import own_server
+from support.histories import Handle, tree
+from support.processes import Process
+from support.script import run_script
+from tests.runs import approve, patch_input, start, worker
+from workflow import Version, find_version, released_versions
 from workflow.types import HostPatchInput
 
 import asyncio
@@ -14,11 +20,9 @@ import contextlib
 import json
 import logging
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
-from temporal_connection import connect, run_script
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
@@ -59,12 +63,11 @@ async def record(client: Client, name: str) -> None:
         await handle.cancel()
         await save(client, "cancelled", version, await end(handle))
 
-    script = Script("python", "temporal_worker.py", name)
+    script = Process("python", "temporal_worker.py", name)
     handle = await start(client, version, patch_input(good))
     await approve(handle, version)
     await until_an_update_runs(client, handle)
-    script.signal(signal.SIGKILL)
-    script.end()
+    script.kill()
     async with worker(client, name):
         await save(client, "resumed", version, await end(handle))
 
@@ -118,12 +121,12 @@ def without_traces(part: Any) -> Any:
 
 
 async def main() -> int:
-    """Record all versions side by side, on a server of their own."""
+    """Record the versions of the command line, or all, side by side, on a server of their own."""
     FOLDER.mkdir(exist_ok=True)
     logging.disable()  # Failures belong to what is recorded.
-    async with dev_server():
+    async with own_server():
         client = await connect()
-        await asyncio.gather(*[record(client, name) for name in released_versions()])
+        await asyncio.gather(*[record(client, name) for name in sys.argv[1:] or released_versions()])
     return 0
 
 

@@ -1,35 +1,33 @@
 """Runs of a workflow version in the test's own process, and what their histories say."""
 
-from temporal_worker import activities_of
-from workflow import Version, find_version, known_versions
-from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+from checks.names import VAULT, YES
+from support.histories import Handle
+from workflow import Version, activities_of, find_version
+from workflow.types import ApprovalAnswer, SystemPatchInput
 
-import re
+import itertools
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.worker import Worker
 
-VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
-YES = ApprovalAnswer(approved=True, approver="Ann")
-NO = ApprovalAnswer(approved=False, approver="Bob")
+_numbers = itertools.count(1)
 CLUSTERS = ["cluster1", "cluster2", "cluster3"]
 HOSTS = {cluster: [f"{cluster}_host{number}" for number in range(1, 6)] for cluster in CLUSTERS}
-
-Handle = WorkflowHandle[Any, Any]
 
 
 def patch_input(clusters: list[str] = CLUSTERS, pilot_count: int = 3, approval_timeout: int = 300) -> SystemPatchInput:
     return SystemPatchInput(clusters, pilot_count, VAULT, approval_timeout)
 
 
-def released_versions() -> list[str]:
-    """The workshop's own versions, without a learner's."""
-    return [name for name in known_versions() if re.fullmatch(r"v\d+", name)]
+def id_of(name: str) -> str:
+    """The id of a version's workflow that a client of this process starts, which is its task queue too."""
+    return "-".join(filter(None, ["system-patch", name, os.environ.get("WORKSHOP_LEARNER")]))
 
 
 @asynccontextmanager
@@ -53,7 +51,7 @@ async def start(client: Client, version: Version, input: Any = None, **options: 
     return await client.start_workflow(
         version.workflow.run,
         patch_input() if input is None else input,
-        id=options.pop("id", f"test-{version.name}-{next(_numbers)}"),
+        id=options.pop("id", f"{version.workflow_id}-{next(_numbers)}"),
         task_queue=version.task_queue,
         **options,
     )
@@ -63,40 +61,6 @@ async def approve(handle: Handle, version: Version, answer: ApprovalAnswer = YES
     """Answer the approval request, where the version has one."""
     if hasattr(version.workflow, "answer_approval"):
         await handle.execute_update("answer_approval", answer)
-
-
-def _count() -> Any:
-    number = 0
-    while True:
-        number += 1
-        yield number
-
-
-_numbers = _count()
-
-
-async def history(handle: Handle) -> list[HistoryEvent]:
-    return [event async for event in handle.fetch_history_events()]
-
-
-async def children(client: Client, handle: Handle) -> list[Handle]:
-    """The children of a run, in the order in which they were started."""
-    return [
-        client.get_workflow_handle(
-            event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id,
-            run_id=event.child_workflow_execution_started_event_attributes.workflow_execution.run_id,
-        )
-        for event in await history(handle)
-        if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
-    ]
-
-
-async def tree(client: Client, handle: Handle) -> dict[str, Handle]:
-    """The run and all that it started, by the last part of the workflow id."""
-    found = {handle.id.rpartition("/")[2]: handle}
-    for child in await children(client, handle):
-        found |= await tree(client, child)
-    return found
 
 
 def scheduled(events: list[HistoryEvent]) -> list[tuple[str, str]]:

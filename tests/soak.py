@@ -3,8 +3,9 @@
 For maintainers: it takes some minutes. What goes wrong is printed with the command that tries just that again.
 """
 
+from support.script import run_script
 from tests.faults import FAULTS, Outcome, Place, place, try_faults
-from tests.runs import released_versions
+from workflow import released_versions
 
 import argparse
 import asyncio
@@ -16,7 +17,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from temporal_connection import run_script
 
 LEARNERS = 30
 console = Console()
@@ -84,10 +84,10 @@ async def room() -> int:
 
     async def learn(here: Place, number: int) -> bool:
         name = {"WORKSHOP_LEARNER": f"learner{number}"}
-        worker = here.start("worker", "temporal_worker.py", "v6", "--pace", "0.2", **name)
+        worker = here.start("worker", "python", "temporal_worker.py", "v6", "--pace", "0.2", **name)
         await worker.printed("is running:")
         answer = ["--reject"] if number % 2 else []
-        client = here.start("client", "temporal_client.py", "v6", "--clusters", "cluster3", *answer, **name)
+        client = here.start("client", "python", "temporal_client.py", "v6", "--clusters", "cluster3", *answer, **name)
         expected = "ApprovalRejected: Rejected by the client" if number % 2 else "cluster3_host5"
         return await client.ended() == number % 2 and expected in client.text()
 

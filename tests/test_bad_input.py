@@ -6,9 +6,12 @@ The examples come from Hypothesis, the same ones at each run. test_input.py has 
 import temporal_client
 import temporal_server
 import temporal_worker
-from temporal_worker import ShortErrors
-from tests.runs import history, patch_input, released_versions, worker
-from workflow import VersionError, find_version, known_versions
+from support.connection import connect, web_ui_link
+from support.histories import history
+from support.logs import ShortErrors
+from support.script import UserError
+from tests.runs import patch_input, worker
+from workflow import VersionError, find_version, known_versions, released_versions
 
 import asyncio
 import json
@@ -21,7 +24,6 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
-from temporal_connection import UserError, connect, web_ui_link
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
@@ -302,7 +304,7 @@ settings_of_environment = words.filter(lambda text: not any("\ud800" <= letter <
 )
 @the_same_each_time
 async def test_an_environment_leads_to_a_connection_or_to_one_clear_line(
-    address: str, variables: dict[str, str], target: str | None
+    variables: dict[str, str], target: str | None
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():

@@ -1,19 +1,8 @@
 """Exercises 4 to 6: what runs side by side, what is a child of what, what is cancelled with what."""
 
-from tests.runs import (
-    CLUSTERS,
-    HOSTS,
-    Handle,
-    approve,
-    children,
-    history,
-    patch_input,
-    released_versions,
-    scheduled,
-    start,
-    tree,
-    worker,
-)
+from support.histories import Handle, children, history, tree
+from tests.runs import CLUSTERS, HOSTS, approve, patch_input, scheduled, start, worker
+from workflow import released_versions
 
 import asyncio
 import itertools

@@ -3,8 +3,9 @@
 A short, seeded set. `make soak` tries hundreds.
 """
 
+from support.script import UserError
 from tests.faults import FAULTS, Outcome, find_toxiproxy, try_faults
-from tests.runs import released_versions
+from workflow import released_versions
 
 import asyncio
 import os
@@ -12,14 +13,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from temporal_connection import UserError
 
 SEED = 6
 VERSIONS = released_versions()
 
 
 @pytest.fixture(scope="module")
-async def outcomes(cli: str) -> dict[tuple[str, str], Outcome]:
+async def outcomes() -> dict[tuple[str, str], Outcome]:
     """Two or three faults side by side: most of the time goes into waiting for timeouts. More at once would be too
     much for a small machine, whose workers then send their heartbeats late, without any fault."""
     found: list[list[Outcome]] = []

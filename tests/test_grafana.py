@@ -1,8 +1,9 @@
 """Exercise 7: the files that Docker, Prometheus and Grafana read, and the script that starts those. Without Docker."""
 
-from temporal_worker_v8 import METRICS_PORTS
+from support import PROJECT
+from support.metrics import METRICS_PORTS
 from tests import prometheus
-from tests.conftest import PROJECT
+from tests.conftest import Run
 
 import json
 import os
@@ -202,27 +203,29 @@ def containers() -> Iterator[None]:
 )
 @pytest.mark.parametrize("arguments", [[], ["stop"]], ids=["start", "stop"])
 def test_without_a_docker_that_works_the_script_says_what_is_missing(
-    run: Any, docker: dict[str, str], settings: dict[str, str], message: str, arguments: list[str]
+    run: Run, docker: dict[str, str], settings: dict[str, str], message: str, arguments: list[str]
 ) -> None:
     code, output = run("./start-grafana_prometheus.sh", *arguments, **docker | settings).end()
     assert code == 2 and output.startswith(message) and len(output.splitlines()) == 1
 
 
-def test_without_docker_the_script_says_how_to_go_on(run: Any, tmp_path: Path) -> None:
+def test_without_docker_the_script_says_how_to_go_on(run: Run, tmp_path: Path) -> None:
     for program in ("dirname", "sh"):
         (tmp_path / program).symlink_to(str(shutil.which(program)))
     code, output = run("./start-grafana_prometheus.sh", PATH=str(tmp_path)).end()
     assert code == 2 and output.startswith("There is no docker here.") and len(output.splitlines()) == 1
 
 
+@pytest.mark.xdist_group("ports 9090 and 3000")
 def test_a_taken_port_gives_one_clear_line_and_nothing_is_started(
-    run: Any, docker: dict[str, str], containers: None
+    run: Run, docker: dict[str, str], containers: None
 ) -> None:
     code, output = run("./start-grafana_prometheus.sh", **docker).end()
     assert (code, output) == (2, "Port 9090 is taken by another program: stop that one first.")
     assert " up " not in told(docker)
 
 
+@pytest.mark.xdist_group("ports 9090 and 3000")
 @pytest.mark.parametrize(
     ("system", "file"),
     [
@@ -235,7 +238,7 @@ def test_a_taken_port_gives_one_clear_line_and_nothing_is_started(
     ],
 )
 def test_the_script_starts_what_fits_the_engine_says_where_and_stops_it(
-    run: Any, docker: dict[str, str], containers: None, system: str, file: str
+    run: Run, docker: dict[str, str], containers: None, system: str, file: str
 ) -> None:
     """That some containers run already, which are its own, is no reason not to start."""
     settings = docker | {"SYSTEM": system, "RUNNING": "0123456789ab"}
@@ -247,11 +250,11 @@ def test_the_script_starts_what_fits_the_engine_says_where_and_stops_it(
     assert f"compose --file grafana/{file} down" in told(docker)
 
 
-def test_when_docker_fails_so_does_the_script(run: Any, docker: dict[str, str]) -> None:
+def test_when_docker_fails_so_does_the_script(run: Run, docker: dict[str, str]) -> None:
     for arguments in ([], ["stop"]):
         settings = docker | {"RUNNING": "0123456789ab", "FAILS": "1"}
         assert run("./start-grafana_prometheus.sh", *arguments, **settings).end()[0] == 2
 
 
-def test_the_script_explains_its_use(run: Any) -> None:
+def test_the_script_explains_its_use(run: Run) -> None:
     assert run("./start-grafana_prometheus.sh", "restart").end() == (2, "usage: ./start-grafana_prometheus.sh [stop]")

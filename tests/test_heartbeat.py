@@ -1,7 +1,9 @@
 """Exercise 3: what the update reports, and where it goes on after a crash."""
 
-from tests.conftest import PROJECT
-from tests.runs import VAULT, Handle, approve, attempts, history, patch_input, start
+from checks.names import VAULT
+from support.histories import Handle, history
+from tests.conftest import Run
+from tests.runs import approve, attempts, patch_input, start
 from workflow import find_version
 from workflow.activities import SystemPatchActivities_V4
 from workflow.types import HostPatchInput
@@ -11,6 +13,7 @@ import dataclasses
 import logging
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +49,9 @@ async def last_heartbeat(handle: Handle) -> int:
     return 0
 
 
-async def test_a_killed_worker_costs_only_the_steps_after_the_last_heartbeat(client: Client, run: Any) -> None:
+async def test_a_killed_worker_costs_only_the_steps_after_the_last_heartbeat(
+    client: Client, run: Run, project: Path
+) -> None:
     """kill -9 in the middle of an update. The server misses the heartbeats and tries again, on the next worker."""
     version = find_version("v4")
     first = run("python", "temporal_worker.py", "v4", "--pace", "0.5")
@@ -69,7 +74,9 @@ async def test_a_killed_worker_costs_only_the_steps_after_the_last_heartbeat(cli
     assert set(updates.values()) == {(1, "")}
 
 
-async def test_the_restart_script_crashes_the_worker_for_real_and_starts_it_again(client: Client, run: Any) -> None:
+async def test_the_restart_script_crashes_the_worker_for_real_and_starts_it_again(
+    client: Client, run: Run, project: Path
+) -> None:
     first = run("python", "temporal_worker.py", "v5")
     first.wait_for("Worker for v5 is running")
     second = run("./sh_restart_worker.sh", "V5", "--pace", "0")
@@ -80,7 +87,9 @@ async def test_the_restart_script_crashes_the_worker_for_real_and_starts_it_agai
     assert second.end()[0] == 0
 
 
-async def test_the_restart_script_starts_a_worker_where_none_is_running(client: Client, run: Any) -> None:
+async def test_the_restart_script_starts_a_worker_where_none_is_running(
+    client: Client, run: Run, project: Path
+) -> None:
     script = run("./sh_restart_worker.sh", "v6")
     script.wait_for("No worker of v6 is running")
     script.wait_for("Worker for v6 is running")
@@ -88,18 +97,20 @@ async def test_the_restart_script_starts_a_worker_where_none_is_running(client: 
     assert script.end()[0] == 0
 
 
-async def test_the_restart_script_spares_a_process_that_only_has_the_same_id(client: Client, run: Any) -> None:
+async def test_the_restart_script_spares_a_process_that_only_has_the_same_id(
+    client: Client, run: Run, project: Path
+) -> None:
     bystander = run("sleep", "60")
-    (PROJECT / ".run").mkdir(exist_ok=True)
-    (PROJECT / ".run" / "temporal_worker_v6.pid").write_text(f"{bystander.process.pid}\n")
+    (project / ".run").mkdir(exist_ok=True)
+    (project / ".run" / "temporal_worker_v6.pid").write_text(f"{bystander.pid}\n")
     script = run("./sh_restart_worker.sh", "v6")
     script.wait_for("No worker of v6 is running")
     script.wait_for("Worker for v6 is running")
-    assert bystander.process.poll() is None
+    assert not bystander.is_over.is_set()
     script.signal(signal.SIGTERM)
     assert script.end()[0] == 0
 
 
-def test_the_restart_script_refuses_an_unknown_version(run: Any) -> None:
+def test_the_restart_script_refuses_an_unknown_version(run: Run) -> None:
     code, output = run("./sh_restart_worker.sh", "v99").end()
     assert code == 2 and "Known versions: v1, v2" in output and "Traceback" not in output

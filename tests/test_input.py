@@ -1,7 +1,9 @@
 """Input that makes no sense is refused at once, by the client's own check and by the workflow's."""
 
-from tests.runs import NO, YES, approve, history, patch_input, released_versions, start, worker
-from workflow import find_version
+from checks.names import NO, YES
+from support.histories import history
+from tests.runs import approve, patch_input, start, worker
+from workflow import find_version, released_versions
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 
 import json

@@ -1,6 +1,8 @@
 """Exercises 1 and 2: the approval by update and signal, the progress by query."""
 
-from tests.runs import HOSTS, NO, YES, approve, history, patch_input, scheduled, start, worker
+from checks.names import NO, YES
+from support.histories import history
+from tests.runs import HOSTS, approve, patch_input, scheduled, start, worker
 from workflow import find_version
 from workflow.types import HostPatchInput
 

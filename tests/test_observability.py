@@ -4,11 +4,16 @@ A real Prometheus reads real workers with the project's own configuration, and e
 it. There is no Docker and no Grafana in here.
 """
 
-from temporal_client_v8 import conclusion, since
+from support import PROJECT
+from support.histories import tree
+from support.load import conclusion
+from support.metrics import since
+from support.ports import free_port
+from support.processes import Process
 from tests import prometheus
-from tests.conftest import PROJECT, Script
+from tests.conftest import Run
 from tests.prometheus import Prometheus
-from tests.runs import tree
+from tests.runs import id_of
 
 import json
 import math
@@ -21,7 +26,6 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -38,12 +42,6 @@ HOSTS = 15 * WORKFLOWS
 SLOTS = 2
 PACE = 0.04  # At which an activity runs 66 milliseconds on average, and an update 360.
 NOBODY = "localhost:1"  # No server ever listens there.
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def query_of(title: str, legend: str) -> str:
@@ -72,13 +70,13 @@ class Load:
 
 async def run_load(client: Client, measured: Prometheus, *workers: list[str]) -> Load:
     """Put the client's load on workers with these flags, and stop them when Prometheus has seen its end."""
-    scripts = [Script("python", "temporal_worker_v8.py", "--pace", str(PACE), *flags) for flags in workers]
+    scripts = [Process("python", "temporal_worker_v8.py", "--pace", str(PACE), *flags) for flags in workers]
     try:
         for script in scripts:
             script.wait_for("Metrics: http://127.0.0.1:")
         addresses = ",".join(f"127.0.0.1:{flags[flags.index('--metrics-port') + 1]}" for flags in workers)
         load = ["--workflows", str(WORKFLOWS), "--interval", "1", "--metrics-addresses", addresses]
-        code, output = Script("python", "temporal_client_v8.py", *load).end()
+        code, output = Process("python", "temporal_client_v8.py", *load).end()
         assert code == 0, output
         measured_at = measured.wait_for(query_of("Hosts patched (number)", "hosts"), HOSTS)
     finally:
@@ -90,7 +88,7 @@ async def run_load(client: Client, measured: Prometheus, *workers: list[str]) ->
 
     load_run = Load(output, measured_at, [], [], [])
     for number in range(1, WORKFLOWS + 1):
-        rollout = client.get_workflow_handle(f"system-patch-v8-{number}")
+        rollout = client.get_workflow_handle(f"{id_of('v8')}-{number}")
         for name, run in (await tree(client, rollout)).items():
             # From the JSON, and not by the event attributes that the client reads.
             events = json.loads((await run.fetch_history()).to_json())["events"]
@@ -334,7 +332,7 @@ def test_a_worker_that_was_restarted_counts_from_0_again() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_worker_says_its_settings_offers_metrics_and_stops_cleanly(address: str, run: Any, number: int) -> None:
+def test_a_worker_says_its_settings_offers_metrics_and_stops_cleanly(run: Run, number: int) -> None:
     port = free_port()
     flags = ["--max-concurrent-activities", "7", "--activity-pollers", "2", "--max-cached-workflows", "11"]
     worker = run("python", "temporal_worker_v8.py", *flags, "--metrics-port", str(port))
@@ -349,7 +347,7 @@ def test_a_worker_says_its_settings_offers_metrics_and_stops_cleanly(address: st
         "--pace": "0.2",
         "--metrics-address": f"127.0.0.1:{port}",
     }
-    slots = r'temporal_worker_task_slots_available{.*task_queue="system-patch-v8",worker_type="ActivityWorker"} 7\n'
+    slots = rf'temporal_worker_task_slots_available{{.*task_queue="{id_of("v8")}",worker_type="ActivityWorker"}} 7\n'
     while True:  # A worker tells its slots as soon as it has asked for work.
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
             if re.search(slots, response.read().decode()):
@@ -359,7 +357,7 @@ def test_a_worker_says_its_settings_offers_metrics_and_stops_cleanly(address: st
     assert code == 0 and output.endswith("Worker stopped.") and "Traceback" not in output
 
 
-def test_a_metrics_address_that_is_taken_gives_one_clear_line(run: Any) -> None:
+def test_a_metrics_address_that_is_taken_gives_one_clear_line(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -390,29 +388,29 @@ def test_a_metrics_address_that_is_taken_gives_one_clear_line(run: Any) -> None:
     ],
 )
 def test_wrong_use_gives_one_clear_line_and_exit_code_2(
-    run: Any, script: str, arguments: list[str], message: str
+    run: Run, script: str, arguments: list[str], message: str
 ) -> None:
     code, output = run("python", script, *arguments, TEMPORAL_ADDRESS=NOBODY).end()
     assert code == 2 and message in output.splitlines()[-1] and "Traceback" not in output
 
 
-def test_a_worker_without_a_server_gives_one_clear_line(run: Any) -> None:
+def test_a_worker_without_a_server_gives_one_clear_line(run: Run) -> None:
     worker = run("python", "temporal_worker_v8.py", "--metrics-port", str(free_port()), TEMPORAL_ADDRESS=NOBODY)
     code, output = worker.end()
     assert code == 2 and output.startswith("No Temporal server answers at localhost:1") and "\n" not in output
 
 
 async def test_without_a_worker_the_client_says_how_to_start_one_and_leaves_nothing_running(
-    client: Client, run: Any
+    client: Client, run: Run
 ) -> None:
     code, output = run("python", "temporal_client_v8.py").end()
     line = "No worker of v8 answers. Start one in another terminal: python temporal_worker_v8.py"
     assert code == 2 and output.splitlines()[-1] == line and "Traceback" not in output
-    description = await client.get_workflow_handle("system-patch-v8-1").describe()
+    description = await client.get_workflow_handle(f"{id_of('v8')}-1").describe()
     assert description.status == WorkflowExecutionStatus.TERMINATED
 
 
-def test_without_metrics_the_client_tells_it_from_the_histories_alone(address: str, run: Any) -> None:
+def test_without_metrics_the_client_tells_it_from_the_histories_alone(run: Run) -> None:
     run("python", "temporal_worker_v8.py", "--pace", "0", "--metrics-port", str(free_port())).wait_for("Metrics: ")
     arguments = ["--workflows", "2", "--interval", "0", "--metrics-addresses", "127.0.0.1:1"]
     code, output = run("python", "temporal_client_v8.py", *arguments).end()
@@ -422,7 +420,7 @@ def test_without_metrics_the_client_tells_it_from_the_histories_alone(address: s
     assert output.splitlines()[-1].startswith("Activities waited ")
 
 
-async def test_metrics_of_other_work_too_are_left_out_of_the_table(client: Client, run: Any) -> None:
+async def test_metrics_of_other_work_too_are_left_out_of_the_table(client: Client, run: Run) -> None:
     """Here, of another client's workflows on the same worker."""
     port = str(free_port())
     run("python", "temporal_worker_v8.py", "--pace", "0.02", "--metrics-port", port).wait_for("Metrics: ")
@@ -440,7 +438,7 @@ async def test_metrics_of_other_work_too_are_left_out_of_the_table(client: Clien
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 async def test_a_client_that_is_stopped_leaves_the_workflows_running(
-    client: Client, run: Any, number: int, expected: int
+    client: Client, run: Run, number: int, expected: int
 ) -> None:
     run("python", "temporal_worker_v8.py", "--metrics-port", str(free_port())).wait_for("Metrics: ")
     script = run("python", "temporal_client_v8.py", "--workflows", "2", "--interval", "0")
@@ -448,15 +446,15 @@ async def test_a_client_that_is_stopped_leaves_the_workflows_running(
     script.signal(number)
     code, output = script.end()
     assert code == expected and "The workflows themselves go on" in output and "Traceback" not in output
-    handle = client.get_workflow_handle("system-patch-v8-1")
+    handle = client.get_workflow_handle(f"{id_of('v8')}-1")
     assert (await handle.describe()).status == WorkflowExecutionStatus.RUNNING
     await handle.terminate()
 
 
-async def test_a_workflow_that_does_not_complete_is_named_with_exit_code_1(client: Client, run: Any) -> None:
+async def test_a_workflow_that_does_not_complete_is_named_with_exit_code_1(client: Client, run: Run) -> None:
     run("python", "temporal_worker_v8.py", "--metrics-port", str(free_port())).wait_for("Metrics: ")
     script = run("python", "temporal_client_v8.py", "--workflows", "1")
     script.wait_for("hosts patched")
-    await client.get_workflow_handle("system-patch-v8-1").terminate()
+    await client.get_workflow_handle(f"{id_of('v8')}-1").terminate()
     code, output = script.end()
-    assert code == 1 and "system-patch-v8-1 was terminated" in output and "Traceback" not in output
+    assert code == 1 and f"{id_of('v8')}-1 was terminated" in output and "Traceback" not in output

@@ -1,9 +1,14 @@
 """Recorded runs of every version replay on today's code, and a change that running workflows don't survive is found."""
 
-from tests.conftest import PROJECT, Script
+from checks.names import YES
+from checks.replay import replay as replay_histories
+from support import PROJECT
+from support.histories import history
+from support.processes import Process
+from tests.conftest import Run
 from tests.record_histories import FOLDER
-from tests.runs import YES, history, patch_input, released_versions, scheduled
-from workflow import find_version
+from tests.runs import id_of, patch_input, scheduled
+from workflow import find_version, released_versions
 
 import asyncio
 import functools
@@ -14,24 +19,21 @@ import signal
 import socket
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from temporal_connection import RightArguments, strict_data_converter
 from temporalio import workflow
-from temporalio.client import Client, WorkflowHistory
-from temporalio.worker import Replayer
+from temporalio.client import Client
 
 RECORDED = sorted(file.stem for file in FOLDER.glob("*.json"))
-README = (PROJECT / "README.md").read_text()
-SECTION = README.partition("\n## Change a workflow that is running\n")[2].partition("\n## ")[0]
+PAGE = (PROJECT / "docs" / "changing_running_workflows.md").read_text()
 
 
 async def replay(recorded: str, workflows: list[type]) -> None:
     """Replay the run and its children. Raises what the SDK raises for the first that does not."""
-    replayer = Replayer(workflows=workflows, data_converter=strict_data_converter(), interceptors=[RightArguments()])
-    for id, events in json.loads((FOLDER / f"{recorded}.json").read_text()).items():
-        await replayer.replay_workflow(WorkflowHistory.from_json(id, {"events": events}))
+    histories = json.loads((FOLDER / f"{recorded}.json").read_text())
+    failure = await replay_histories(workflows, {id: {"events": events} for id, events in histories.items()})
+    if failure is not None:
+        raise failure
 
 
 @pytest.mark.parametrize("recorded", RECORDED)
@@ -97,19 +99,19 @@ async def test_a_change_that_a_running_workflow_would_not_survive_fails_the_repl
         await replay(f"{name}_completed", workflows)
 
 
-async def test_the_readmes_change_breaks_a_waiting_run_as_it_says_and_its_patched_form_does_not(
-    client: Client, run: Any, elsewhere: str
+async def test_the_change_that_is_told_of_breaks_a_waiting_run_as_it_says_and_its_patched_form_does_not(
+    client: Client, run: Run, elsewhere: str
 ) -> None:
-    breaking, patched = re.findall(r"^```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
-    [message] = re.findall(r"^```text\n(.*?)\n```", SECTION, re.MULTILINE | re.DOTALL)
+    breaking, patched = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    [message] = re.findall(r"^```text\n(.*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
     source = SOURCES["v3"].replace("_V3", "_Mine")
     first_line = '        workflow.logger.info("Patching %s", ", ".join(input.target_clusters))\n'
     assert first_line in source
 
-    def start_worker(added: str) -> Script:
+    def start_worker(added: str) -> Process:
         text = source.replace(first_line, first_line + added)
         Path(elsewhere, "workflow", "system_patch_workflow_mine.py").write_text(text)
-        script: Script = run("python", "temporal_worker.py", "mine", "--pace", "0", cwd=elsewhere)
+        script: Process = run("python", "temporal_worker.py", "mine", "--pace", "0", cwd=elsewhere)
         script.wait_for("is running")
         return script
 
@@ -118,8 +120,8 @@ async def test_the_readmes_change_breaks_a_waiting_run_as_it_says_and_its_patche
         client.start_workflow,
         "SystemPatchWorkflow_Mine",
         patch_input(["cluster2"]),
-        id="system-patch-mine",
-        task_queue="system-patch-mine",
+        id=id_of("mine"),
+        task_queue=id_of("mine"),
         task_timeout=timedelta(seconds=2),  # When the task that failed is offered again.
     )
     handle = await start()

@@ -1,16 +1,17 @@
 """A room full of learners on one server: WORKSHOP_LEARNER keeps them apart."""
 
+from checks.names import NO, YES
+from support.connection import connect
+from support.histories import history
 from temporal_client import run_client
-from tests.runs import history, patch_input, start, worker
+from tests.runs import patch_input, start, worker
 from workflow import Version, VersionError, find_version
 
-import argparse
 import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from temporal_connection import connect
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
@@ -27,10 +28,9 @@ async def test_thirty_learners_at_once_each_get_the_end_that_they_chose(
         for number in range(LEARNERS):
             monkeypatch.setenv("WORKSHOP_LEARNER", f"learner{number}")
             versions.append(await workers.enter_async_context(worker(client, "v3")))
-        flags = {"attach": False, "signal": False, "no_answer": False, "poll_interval": 0.5}
         codes = await asyncio.gather(
             *[
-                run_client(version, patch_input(["cluster3"]), argparse.Namespace(**flags, reject=number % 2 == 1))
+                run_client(version, patch_input(["cluster3"]), NO if number % 2 else YES, poll_interval=0.5)
                 for number, version in enumerate(versions)
             ]
         )

@@ -1,7 +1,12 @@
 """Worker, client, server and demo as a learner runs them: real processes, their messages and exit codes."""
 
-from tests.conftest import PROJECT
-from tests.exercises.check import free_port
+from support import PROJECT, connection
+from support.connection import connect, connect_config, web_ui_link
+from support.logs import shorten_core_message
+from support.ports import free_port
+from support.script import UserError
+from tests.conftest import Run
+from tests.runs import id_of
 from workflow import VersionError, find_version
 
 import logging
@@ -14,22 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import temporal_connection
-from temporal_connection import UserError, connect, connect_config, shorten_core_message, web_ui_link
 from temporalio.client import Client, WorkflowExecutionStatus
 
 NOBODY = "localhost:1"  # No server ever listens there.
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_worker_says_what_it_does_and_stops_cleanly(address: str, run: Any, number: int) -> None:
+def test_a_worker_says_what_it_does_and_stops_cleanly(run: Run, project: Path, number: int) -> None:
     worker = run("python", "temporal_worker.py", "v6")
     line = worker.wait_for("Worker for v6 is running")
-    assert "task queue system-patch-v6," in line
+    assert f"task queue {id_of('v6')}," in line
     for name in ("SystemPatchWorkflow_V6", "SystemPatchWorkflow_Cluster_V6", "SystemPatchActivities_V4"):
         assert name in line
-    pid_file = PROJECT / ".run" / "temporal_worker_v6.pid"
-    assert pid_file.read_text().splitlines()[0] == str(worker.process.pid)
+    pid_file = project / ".run" / "temporal_worker_v6.pid"
+    assert pid_file.read_text().splitlines()[0] == str(worker.pid)
     worker.signal(number)
     code, output = worker.end()
     assert code == 0 and output.endswith("Worker stopped.") and "Traceback" not in output
@@ -47,7 +50,7 @@ def test_an_unknown_version_lists_the_known_ones(name: str) -> None:
         find_version(name)
 
 
-MINE = PROJECT / "workflow" / "system_patch_workflow_test.py"
+OWN = Path("workflow", "system_patch_workflow_test.py")
 V1 = (PROJECT / "workflow" / "system_patch_workflow_v1.py").read_text().replace("_V1", "_Test")
 
 
@@ -61,24 +64,26 @@ V1 = (PROJECT / "workflow" / "system_patch_workflow_v1.py").read_text().replace(
     ],
     ids=["syntax error", "error at import", "class missing", "sandbox violation"],
 )
-def test_a_broken_version_of_ones_own_is_explained_in_one_line(address: str, run: Any, text: str, message: str) -> None:
-    MINE.write_text(text)
+def test_a_broken_version_of_ones_own_is_explained_in_one_line(
+    run: Run, project: Path, text: str, message: str
+) -> None:
+    (project / OWN).write_text(text)
     try:
         code, output = run("python", "temporal_worker.py", "test").end()
     finally:
-        MINE.unlink()
+        (project / OWN).unlink()
     assert code == 2 and re.search(message, output.splitlines()[-1]) and "Traceback" not in output
 
 
-def test_a_version_of_ones_own_runs_like_the_others(address: str, run: Any) -> None:
+def test_a_version_of_ones_own_runs_like_the_others(run: Run, project: Path) -> None:
     text = (PROJECT / "workflow" / "system_patch_workflow_v6.py").read_text()
-    MINE.write_text(text.replace("_V6", "_Test"))
+    (project / OWN).write_text(text.replace("_V6", "_Test"))
     try:
         worker = run("python", "temporal_worker.py", "Test", "--pace", "0")
         worker.wait_for("Worker for test is running")
         code, output = run("python", "temporal_client.py", "test", "--clusters", "cluster2").end()
     finally:
-        MINE.unlink()
+        (project / OWN).unlink()
     assert code == 0 and "cluster2_host5 patched" in output
 
 
@@ -93,7 +98,7 @@ def test_a_version_of_ones_own_runs_like_the_others(address: str, run: Any) -> N
     ids=["unknown version", "unknown flag", "no server"],
 )
 def test_wrong_use_gives_one_clear_line_and_exit_code_2(
-    run: Any, script: str, arguments: list[str], message: str
+    run: Run, script: str, arguments: list[str], message: str
 ) -> None:
     code, output = run("python", script, *arguments, TEMPORAL_ADDRESS=NOBODY).end()
     assert code == 2 and message in output and "Traceback" not in output
@@ -102,18 +107,18 @@ def test_wrong_use_gives_one_clear_line_and_exit_code_2(
 async def test_without_any_setting_a_script_that_finds_no_server_says_how_to_start_it(monkeypatch: Any) -> None:
     monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
     assert connect_config()["target_host"] == "localhost:7233"
-    monkeypatch.setattr(temporal_connection, "DEFAULT_ADDRESS", NOBODY)
+    monkeypatch.setattr(connection, "DEFAULT_ADDRESS", NOBODY)
     with pytest.raises(UserError, match=r"Start one in another terminal: python temporal_server\.py"):
         await connect()
 
 
-def test_an_unknown_namespace_gives_one_clear_line(address: str, run: Any) -> None:
+def test_an_unknown_namespace_gives_one_clear_line(run: Run) -> None:
     for script in ("temporal_worker.py", "temporal_client.py"):
         code, output = run("python", script, TEMPORAL_NAMESPACE="nowhere").end()
         assert code == 2 and "nowhere" in output and "Traceback" not in output
 
 
-def test_an_empty_api_key_or_tls_setting_changes_nothing(address: str, run: Any) -> None:
+def test_an_empty_api_key_or_tls_setting_changes_nothing(run: Run) -> None:
     worker = run("python", "temporal_worker.py", "v1", TEMPORAL_API_KEY="", TEMPORAL_TLS="")
     worker.wait_for("Worker for v1 is running")
 
@@ -130,36 +135,36 @@ def test_an_empty_api_key_or_tls_setting_changes_nothing(address: str, run: Any)
         (["--reject", "--no-answer"], "--no-answer: not allowed with argument --reject"),
     ],
 )
-def test_a_client_refuses_bad_input_before_it_starts_anything(run: Any, arguments: list[str], message: str) -> None:
+def test_a_client_refuses_bad_input_before_it_starts_anything(run: Run, arguments: list[str], message: str) -> None:
     """It does not even look for a server, of which there is none."""
     code, output = run("python", "temporal_client.py", "v3", *arguments, TEMPORAL_ADDRESS=NOBODY).end()
     assert code == 2 and message in output and "Started" not in output and "Traceback" not in output
 
 
-def test_a_version_without_an_approval_takes_no_answer(run: Any) -> None:
+def test_a_version_without_an_approval_takes_no_answer(run: Run) -> None:
     code, output = run("python", "temporal_client.py", "v1", "--reject", TEMPORAL_ADDRESS=NOBODY).end()
     assert code == 2 and "v1 asks for no approval" in output
 
 
-def test_a_second_worker_of_a_version_says_that_it_is_not_alone(address: str, run: Any) -> None:
+def test_a_second_worker_of_a_version_says_that_it_is_not_alone(run: Run, project: Path) -> None:
     first = run("python", "temporal_worker.py", "v7")
     first.wait_for("is running")
     second = run("python", "temporal_worker.py", "V7")
-    assert str(first.process.pid) in second.wait_for("A worker of v7 is running already")
+    assert str(first.pid) in second.wait_for("A worker of v7 is running already")
     second.wait_for("Worker for v7 is running")
     second.signal(signal.SIGTERM)
     assert second.end()[0] == 0
-    assert (PROJECT / ".run" / "temporal_worker_v7.pid").read_text() == f"{first.process.pid}\n"
+    assert (project / ".run" / "temporal_worker_v7.pid").read_text() == f"{first.pid}\n"
 
 
-def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Any) -> None:
+def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Run) -> None:
     run("python", "temporal_worker.py", "v3", "--pace", "0").wait_for("is running")
     arguments = ["--clusters", "cluster1, cluster2", "--poll-interval", "0.1"]
     code, output = run("python", "temporal_client.py", "v3", *arguments).end()
     assert code == 0 and "Traceback" not in output
     assert "Approval request answered by update: approved. The workflow replied: approved" in output
     assert re.search(
-        r"Web UI: http://127.0.0.1:\d+/namespaces/default/workflows/system-patch-v3/[0-9a-f-]{36}/", output
+        rf"Web UI: http://127.0.0.1:\d+/namespaces/default/workflows/{id_of('v3')}/[0-9a-f-]{{36}}/", output
     )
     steps = [line.strip() for line in output.splitlines() if re.fullmatch(r"  \S+ (patched|approved)", line)]
     hosts = [f"cluster{cluster}_host{host} patched" for cluster in (1, 2) for host in range(1, 6)]
@@ -180,21 +185,21 @@ def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Any
     ids=["rejected by update", "rejected by signal", "no answer"],
 )
 def test_a_workflow_that_fails_gives_its_reason_and_exit_code_1(
-    address: str, run: Any, arguments: list[str], messages: list[str]
+    run: Run, arguments: list[str], messages: list[str]
 ) -> None:
     run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
     code, output = run("python", "temporal_client.py", "v2", *arguments).end()
     assert code == 1 and all(message in output for message in messages) and "Traceback" not in output
 
 
-def test_the_failing_host_of_v7_is_named_by_the_client(address: str, run: Any) -> None:
+def test_the_failing_host_of_v7_is_named_by_the_client(run: Run) -> None:
     run("python", "temporal_worker.py", "v7", "--pace", "0.05").wait_for("is running")
     code, output = run("python", "temporal_client.py", "v7", "--clusters", "cluster2").end()
     assert code == 1
     assert "Workflow failed: HostNotPatched: cluster2_host2: PreconditionsNotMet: preconditions are not met" in output
 
 
-def test_without_a_worker_the_client_says_how_to_start_one_and_goes_on_waiting(address: str, run: Any) -> None:
+def test_without_a_worker_the_client_says_how_to_start_one_and_goes_on_waiting(run: Run) -> None:
     client = run("python", "temporal_client.py", "v2", "--clusters", "cluster2", "--signal")
     assert client.wait_for("No worker of v2 answers").endswith("in another terminal: python temporal_worker.py v2")
     run("python", "temporal_worker.py", "v2", "--pace", "0")
@@ -202,7 +207,7 @@ def test_without_a_worker_the_client_says_how_to_start_one_and_goes_on_waiting(a
     assert code == 0 and "Workflow completed" in output
 
 
-async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run: Any) -> None:
+async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run: Run) -> None:
     run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
     first = run("python", "temporal_client.py", "v2", "--no-answer")
     first.wait_for("Not answering")
@@ -212,20 +217,20 @@ async def test_a_second_start_replaces_the_run_that_is_there(client: Client, run
     assert second.end()[0] == 0
 
 
-async def test_a_client_attaches_to_the_run_that_is_there_and_replaces_nothing(client: Client, run: Any) -> None:
+async def test_a_client_attaches_to_the_run_that_is_there_and_replaces_nothing(client: Client, run: Run) -> None:
     run("python", "temporal_worker.py", "v4", "--pace", "0").wait_for("is running")
     first = run("python", "temporal_client.py", "v4", "--clusters", "cluster2", "--no-answer")
     first.wait_for("Not answering")
     first.signal(signal.SIGKILL)
-    before = await client.get_workflow_handle("system-patch-v4").describe()
+    before = await client.get_workflow_handle(id_of("v4")).describe()
     for clusters in ("cluster1", "cluster3"):  # The first finds it under way, the second at its end.
         code, output = run("python", "temporal_client.py", "v4", "--attach", "--clusters", clusters).end()
         assert code == 0 and "Attached to SystemPatchWorkflow_V4" in output
         assert "  cluster2: cluster2_host1" in output and clusters not in output
-    assert (await client.get_workflow_handle("system-patch-v4").describe()).run_id == before.run_id
+    assert (await client.get_workflow_handle(id_of("v4")).describe()).run_id == before.run_id
 
 
-def test_a_client_that_finds_no_run_to_attach_to_says_so_in_one_line(address: str, run: Any) -> None:
+def test_a_client_that_finds_no_run_to_attach_to_says_so_in_one_line(run: Run) -> None:
     code, output = run("python", "temporal_client.py", "v5", "--attach", WORKSHOP_LEARNER="nobody").end()
     assert (code, output) == (2, "There is no run of v5 to attach to. Start one without --attach.")
 
@@ -234,7 +239,7 @@ def test_a_client_that_finds_no_run_to_attach_to_says_so_in_one_line(address: st
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 async def test_a_client_that_is_stopped_leaves_the_workflow_running(
-    client: Client, run: Any, number: int, expected: int
+    client: Client, run: Run, number: int, expected: int
 ) -> None:
     run("python", "temporal_worker.py", "v2").wait_for("is running")
     script = run("python", "temporal_client.py", "v2", "--no-answer")
@@ -242,23 +247,23 @@ async def test_a_client_that_is_stopped_leaves_the_workflow_running(
     script.signal(number)
     code, output = script.end()
     assert code == expected and "The workflow itself goes on" in output and "Traceback" not in output
-    handle = client.get_workflow_handle("system-patch-v2")
+    handle = client.get_workflow_handle(id_of("v2"))
     assert (await handle.describe()).status == WorkflowExecutionStatus.RUNNING
     await handle.terminate()
 
 
 async def test_a_client_that_is_stopped_while_it_waits_for_a_worker_ends_without_a_traceback(
-    client: Client, run: Any
+    client: Client, run: Run
 ) -> None:
     script = run("python", "temporal_client.py", "v2")
     script.wait_for("No worker of v2 answers")
     script.signal(signal.SIGINT)
     code, output = script.end()
     assert code == 130 and "The workflow itself goes on" in output and "Traceback" not in output
-    await client.get_workflow_handle("system-patch-v2").terminate()
+    await client.get_workflow_handle(id_of("v2")).terminate()
 
 
-def test_clients_in_a_row_never_abort_at_their_exit(address: str, run: Any) -> None:
+def test_clients_in_a_row_never_abort_at_their_exit(run: Run) -> None:
     run("python", "temporal_worker.py", "v2", "--pace", "0").wait_for("is running")
     for _ in range(5):
         assert run("python", "temporal_client.py", "v2", "--reject").end()[0] == 1
@@ -292,7 +297,7 @@ async def test_the_web_ui_link_leads_to_where_the_web_ui_is(client: Client, monk
     assert web_ui_link(client, "a", None) == "https://temporal.example.com/namespaces/default/workflows/a/history"
 
 
-def test_a_server_keeps_its_history_and_stops_cleanly(cli: str, run: Any, tmp_path: Path) -> None:
+def test_a_server_keeps_its_history_and_stops_cleanly(run: Run, tmp_path: Path) -> None:
     port = free_port()
     database = tmp_path / "history.db"
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -313,7 +318,7 @@ def test_a_server_keeps_its_history_and_stops_cleanly(cli: str, run: Any, tmp_pa
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
+def test_a_taken_port_gives_one_clear_line(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -333,7 +338,7 @@ def test_a_taken_port_gives_one_clear_line(cli: str, run: Any) -> None:
         ("other.db", "is no history of a Temporal server"),
     ],
 )
-def test_a_server_refuses_a_file_that_it_cannot_use(run: Any, elsewhere: str, database: str, problem: str) -> None:
+def test_a_server_refuses_a_file_that_it_cannot_use(run: Run, elsewhere: str, database: str, problem: str) -> None:
     with closing(sqlite3.connect(Path(elsewhere, "other.db"))) as connection:
         connection.execute("CREATE TABLE mine (x)")
     code, output = run(
@@ -342,7 +347,7 @@ def test_a_server_refuses_a_file_that_it_cannot_use(run: Any, elsewhere: str, da
     assert code == 2 and problem in output and "Traceback" not in output
 
 
-def test_a_server_starts_on_a_file_that_a_killed_one_left_half_made(cli: str, run: Any, tmp_path: Path) -> None:
+def test_a_server_starts_on_a_file_that_a_killed_one_left_half_made(run: Run, tmp_path: Path) -> None:
     for number, tables in enumerate([[], ["namespaces", "shards"]]):
         database = tmp_path / f"{number}.db"
         database.touch()
@@ -355,27 +360,25 @@ def test_a_server_starts_on_a_file_that_a_killed_one_left_half_made(cli: str, ru
         assert server.end()[0] == 0
 
 
-def test_a_server_without_its_program_says_how_to_get_it(run: Any) -> None:
+def test_a_server_without_its_program_says_how_to_get_it(run: Run) -> None:
     code, output = run("python", "temporal_server.py", "--port", str(free_port()), TEMPORAL_CLI="/no/such/cli").end()
     assert (code, output) == (2, "TEMPORAL_CLI names /no/such/cli, but there is no such program.")
 
 
-def test_the_demo_patches_all_hosts_on_a_server_of_its_own_and_leaves_nothing_running(
-    cli: str, run: Any, elsewhere: str
-) -> None:
+def test_the_demo_patches_all_hosts_on_a_server_of_its_own_and_leaves_nothing_running(run: Run, elsewhere: str) -> None:
     port = free_port()
     code, output = run("python", "workshop.py", "demo", cwd=elsewhere, TEMPORAL_ADDRESS=f"localhost:{port}").end()
     assert code == 0, output
     assert f"Temporal server started: localhost:{port}" in output
     assert len(re.findall(r"  cluster\d_host\d patched", output)) == 15
     assert re.search(r"Done: 15 hosts patched, \d+ s", output)
-    assert f"http://localhost:{port + 1000}/namespaces/default/workflows/system-patch-v6/" in output
+    assert f"http://localhost:{port + 1000}/namespaces/default/workflows/{id_of('v6')}/" in output
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert not list((Path(elsewhere) / ".run").glob("*.pid"))
 
 
-def test_sigterm_stops_the_demo_and_all_that_it_started(cli: str, run: Any, elsewhere: str) -> None:
+def test_sigterm_stops_the_demo_and_all_that_it_started(run: Run, elsewhere: str) -> None:
     port = free_port()
     demo = run("python", "workshop.py", "demo", cwd=elsewhere, TEMPORAL_ADDRESS=f"localhost:{port}")
     demo.wait_for("patching approved")

@@ -1,15 +1,17 @@
 """What stays secret, and what happens without it."""
 
-from tests.conftest import free_port, listening_addresses
+from support.histories import history, tree
+from support.ports import free_port
+from support.web import read_page
+from tests.conftest import listening_addresses
 from tests.faults import Place, place
-from tests.runs import approve, history, patch_input, released_versions, scheduled, start, tree, worker
-from workflow import find_version
+from tests.runs import approve, id_of, patch_input, scheduled, start, worker
+from workflow import find_version, released_versions, version_number
 from workflow.activities import SimulatedVault
 
 import asyncio
 import logging
 import re
-import urllib.request
 from collections.abc import AsyncIterator
 
 import pytest
@@ -68,7 +70,7 @@ SECRETS = {"VAULT_TOKEN": "planted-token", "SSH_KEY": "planted-ssh-key"}
 
 
 @pytest.fixture(scope="module")
-async def used_place(cli: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def used_place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """A place in which every version has completed, failed and been cancelled, with real workers and clients.
 
     Their Vault holds a real key, and a host fails just when it has been taken out.
@@ -89,17 +91,21 @@ async def used_place(cli: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
             activities.write_text(text)
             await here.start_server()
             await asyncio.gather(*[complete_fail_and_cancel(here, version) for version in released_versions()])
-            measured = here.start("v8", "temporal_worker_v8.py", "--pace", "0", "--metrics-port", str(free_port()))
+            measured = here.start(
+                "v8", "python", "temporal_worker_v8.py", "--pace", "0", "--metrics-port", str(free_port())
+            )
             await measured.printed("Metrics:")
-            assert await here.start("client", "temporal_client_v8.py", "--workflows", "1").ended() == 1
+            assert await here.start("client", "python", "temporal_client_v8.py", "--workflows", "1").ended() == 1
             yield here
 
 
 async def complete_fail_and_cancel(here: Place, version: str) -> None:
-    pace = "0.2" if version < "v4" else "0.05"
-    worker = here.start(version, "temporal_worker.py", version, "--pace", pace)
+    pace = "0.2" if version_number(version) < 4 else "0.05"
+    worker = here.start(version, "python", "temporal_worker.py", version, "--pace", pace)
     await worker.printed("is running:")
-    failing = here.start("client", "temporal_client.py", version, "--clusters", "cluster1", "--poll-interval", "0.1")
+    failing = here.start(
+        "client", "python", "temporal_client.py", version, "--clusters", "cluster1", "--poll-interval", "0.1"
+    )
     client, found = await here.connect(), find_version(version)
     cancelled = await start(client, found, patch_input(["cluster4"]))
     completing = await start(client, found, patch_input(["cluster3"]))
@@ -121,23 +127,25 @@ async def test_no_secret_is_in_any_history_log_metric_or_file(used_place: Place)
         found = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
         texts[f"{run.id} {run.run_id}"] = raw(found)
     assert len(texts) >= 3 * len(released_versions())
-    offered = [re.findall(r"Metrics: +(http\S+)", process.text()) for process in here.processes]
+    offered = [re.findall(r"Metrics: +(http\S+)", process.text()) for _, process in here.processes]
     of_server, of_worker = [address for addresses in offered for address in addresses]
-    for name, address in (("server's metrics", of_server), ("worker's metrics", of_worker)):
-        response = await asyncio.to_thread(urllib.request.urlopen, address, timeout=5)
-        texts[name] = response.read()
-    assert b"temporal_activity_execution_failed" in texts["worker's metrics"]
+    texts["server's metrics"] = await asyncio.to_thread(read_page, of_server)
+    # A worker tells of a failure a moment after the server knows of it.
+    while b"temporal_activity_execution_failed" not in (metrics := await asyncio.to_thread(read_page, of_worker)):
+        await asyncio.sleep(0.1)
+    texts["worker's metrics"] = metrics
+    texts |= {f"{name}_{number}": process.text().encode() for number, (name, process) in enumerate(here.processes)}
     files = [file for file in here.folder.rglob("*") if file.is_file() and "tests" not in file.parts]
     texts |= {str(file.relative_to(here.folder)): file.read_bytes() for file in files}
     names = {"temporal.db", "temporal.db-wal", "workshop/.run/temporal_worker_v7.pid"}
     assert names <= {*texts} and any(name.startswith("client_") for name in texts)
     # What is no secret is found there, so a secret would be too.
-    assert any(b"ssh/hosts" in text for name, text in texts.items() if name.startswith("system-patch-v1"))
+    assert any(b"ssh/hosts" in text for name, text in texts.items() if name.startswith(id_of("v1")))
     assert b"cluster1_host3: no route to the host" in texts["temporal.db"] + texts["temporal.db-wal"]
     assert [name for name, text in texts.items() if b"planted" in text] == []
 
 
 def test_server_and_workers_listen_on_this_machine_only(used_place: Place) -> None:
-    addresses = listening_addresses(*[process.process.pid for process in used_place.processes])
+    addresses = listening_addresses(*[process.pid for _, process in used_place.processes])
     assert len(addresses) >= 3  # The server's ports for workers, Web UI and metrics.
     assert set(addresses) <= {"127.0.0.1", "::1"}

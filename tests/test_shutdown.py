@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM at random moments: everything ends soon and cleanly, leaves nothing behind, and starts again."""
 
-from tests.conftest import free_port, listening_addresses
-from tests.faults import Place, Process, place
+from support.ports import free_port
+from support.processes import Process
+from tests.conftest import listening_addresses
+from tests.faults import Place, place
 
 import asyncio
 import fcntl
@@ -21,7 +23,7 @@ WORKER_SECONDS, CLIENT_SECONDS, SERVER_SECONDS, DEMO_SECONDS = 10, 5, 10, 15
 
 
 @pytest.fixture(scope="module")
-async def here(cli: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     async with place(tmp_path_factory.mktemp("shutdown")) as found:
         await found.start_server()
         yield found
@@ -30,10 +32,10 @@ async def here(cli: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 async def stop(process: Process, number: int, chance: random.Random, longest: float, limit: float) -> int:
     """Send the signal at a random moment, and wait for the end. Returns the exit code."""
     with_python_up = 0.05  # Seconds of processor time. Before that, no line of ours has run yet.
-    while sum(psutil.Process(process.process.pid).cpu_times()[:2]) < with_python_up:
+    while sum(psutil.Process(process.pid).cpu_times()[:2]) < with_python_up:
         await asyncio.sleep(0.002)
     await asyncio.sleep(chance.uniform(0, longest))
-    process.process.send_signal(number)
+    process.signal(number)
     begun = time.monotonic()
     code = await asyncio.wait_for(process.ended(), 60)
     assert time.monotonic() - begun < limit, process.text()
@@ -55,8 +57,8 @@ async def test_a_worker_that_is_stopped_ends_soon_and_leaves_nothing_that_mislea
     here: Place, number: int, moment: int
 ) -> None:
     chance = random.Random(f"{SEED} worker {number} {moment}")
-    here.start("client", "temporal_client.py", "v1")  # So that there is work.
-    worker = here.start("v1", "temporal_worker.py", "v1")
+    here.start("client", "python", "temporal_client.py", "v1")  # So that there is work.
+    worker = here.start("v1", "python", "temporal_worker.py", "v1")
     code = await stop(worker, number, chance, 1.5, WORKER_SECONDS)
     assert code == 0 if "is running:" in worker.text() else code in (0, *killed_by(number))
     for file in (here.folder / "workshop" / ".run").glob("*.pid"):
@@ -64,7 +66,7 @@ async def test_a_worker_that_is_stopped_ends_soon_and_leaves_nothing_that_mislea
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Nobody holds it, so nobody is taken for the worker.
     again = await here.start_worker("v1")
     assert "is running already" not in again.text()
-    await again.kill()
+    again.kill()
 
 
 @pytest.mark.parametrize(("number", "moment"), MOMENTS, ids=NAMES)
@@ -72,42 +74,42 @@ async def test_a_client_that_is_stopped_says_so_and_can_be_attached_again(
     here: Place, number: int, moment: int
 ) -> None:
     chance = random.Random(f"{SEED} client {number} {moment}")
-    client = here.start("client", "temporal_client.py", "v2")
+    client = here.start("client", "python", "temporal_client.py", "v2")
     assert await stop(client, number, chance, 1.0, CLIENT_SECONDS) in killed_by(number)
     assert "Started" not in client.text() or "Stopped watching" in client.text()
-    again = here.start("client", "temporal_client.py", "v2", "--attach")
+    again = here.start("client", "python", "temporal_client.py", "v2", "--attach")
     await again.printed("Attached to" if "Started" in client.text() else "")
-    await again.kill()
+    again.kill()
 
 
 async def test_a_server_that_is_stopped_starts_again_on_its_file(here: Place) -> None:
     async def stop_and_start(number: int, moment: int) -> None:
         chance = random.Random(f"{SEED} server {number} {moment}")
         ports = ["--port", str(free_port()), "--ui-port", str(free_port())]
-        command = ["temporal_server.py", *ports, "--database", str(here.folder / f"{number}_{moment}.db")]
+        command = ["python", "temporal_server.py", *ports, "--database", str(here.folder / f"{number}_{moment}.db")]
         server = here.start("stopped", *command)
         code = await stop(server, number, chance, 1.0, SERVER_SECONDS)
         assert code == 0 if "Server:" in server.text() else code in (0, 1, *killed_by(number))
         again = here.start("stopped", *command)
         await again.printed("Server:")
-        again.process.send_signal(SIGTERM)
+        again.signal(SIGTERM)
         assert await again.ended() == 0
 
     await asyncio.gather(*[stop_and_start(number, moment) for number, moment in MOMENTS])
 
 
 @pytest.mark.timeout(120)
-async def test_a_demo_that_is_stopped_takes_everything_with_it(cli: str, tmp_path: Path) -> None:
+async def test_a_demo_that_is_stopped_takes_everything_with_it(tmp_path: Path) -> None:
     async def stop_and_start(number: int) -> None:
         chance = random.Random(f"{SEED} demo {number}")
         async with place(tmp_path / str(number)) as here:
-            demo = here.start("demo", "workshop.py", "demo")
+            demo = here.start("demo", "python", "workshop.py", "demo")
             assert await stop(demo, number, chance, 4, DEMO_SECONDS) in (130, *killed_by(number))
             assert not [process.cmdline() for process in psutil.process_iter() if is_in(process, here.folder)]
-            again = here.start("demo", "workshop.py", "demo")
+            again = here.start("demo", "python", "workshop.py", "demo")
             await again.printed("Started")
-            assert set(listening_addresses(again.process.pid)) == {"127.0.0.1"}
-            again.process.send_signal(number)
+            assert set(listening_addresses(again.pid)) == {"127.0.0.1"}
+            again.signal(number)
             await again.ended()
             assert not [process.cmdline() for process in psutil.process_iter() if is_in(process, here.folder)]
 

@@ -1,7 +1,8 @@
 """What each version does, on a real server."""
 
-from tests.runs import CLUSTERS, HOSTS, approve, attempts, history, patch_input, scheduled, start, tree, worker
-from workflow import find_version
+from support.histories import history, tree
+from tests.runs import CLUSTERS, HOSTS, approve, attempts, patch_input, scheduled, start, worker
+from workflow import find_version, version_number
 from workflow.types import ClusterPatchResult, HostFailure, HostPatchInput, SystemPatchInput, SystemPatchResult
 
 import asyncio
@@ -106,7 +107,7 @@ async def test_the_update_has_3_attempts_of_10_s_and_from_v4_on_a_heartbeat_time
     assert len(updates) == 15
     assert {update.start_to_close_timeout.seconds for update in updates} == {10}
     assert {update.retry_policy.maximum_attempts for update in updates} == {3}
-    assert {update.heartbeat_timeout.seconds for update in updates} == {2 if version >= "v4" else 0}
+    assert {update.heartbeat_timeout.seconds for update in updates} == {2 if version_number(version) >= 4 else 0}
 
 
 @pytest.mark.parametrize("version", COMPLETING)

@@ -75,8 +75,9 @@ def read_solutions(exercise: int) -> list[Solution]:
     """
     file = FOLDER / f"exercise_{exercise}.md"
     solutions: dict[str, Solution] = {}
-    _, *sections = re.split(r"^## (.*)\n", file.read_text(), flags=re.MULTILINE)
-    for title, section in zip(sections[::2], sections[1::2], strict=True):
+    for title, section in _sections(file).items():
+        if title == "Starting point":
+            continue
         before, *parts = re.split(r"^### (.*)\n", section, flags=re.MULTILINE)
         if title not in ("Wrong", "Right") or before.strip():
             raise ValueError(f"{file.name}, {title}: the sections are Wrong and Right, and all in them has a heading")
@@ -88,6 +89,24 @@ def read_solutions(exercise: int) -> list[Solution]:
             except ValueError as error:
                 raise ValueError(f"{file.name}, {name}: {error}") from None
     return list(solutions.values())
+
+
+def said_to_starting_point(exercise: int) -> str:
+    """Return what `check` must say to the starting point of an exercise, as a regular expression.
+
+    Raises `ValueError` if the exercise's file does not tell.
+    """
+    file = FOLDER / f"exercise_{exercise}.md"
+    found = _SAYS.fullmatch(_sections(file).get("Starting point", "").strip())
+    if found is None:
+        raise ValueError(f"{file.name}: it does not say what the starting point is told")
+    return found[1] or found[2]
+
+
+def _sections(file: Path) -> dict[str, str]:
+    """Return the sections of a file by their headings."""
+    _, *parts = re.split(r"^## (.*)\n", file.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _solution(exercise: int, name: str, is_right: bool, text: str) -> Solution:

@@ -1,18 +1,19 @@
-"""Measures exercise 7 with different numbers of activity slots and plots it:  python docs/plot_slots.py
+"""Measures exercise 7 with different numbers of activity slots and plots it:  python -m scripts.plot_slots
 
 It needs `pip install -e '.[docs]'` and a server, and takes some five minutes. For each number of slots it runs
 temporal_worker_v8.py and temporal_client_v8.py, and takes the figures from the client's table, column event histories.
 """
 
+from support import PROJECT
+from support.processes import Process
+
 import argparse
 import re
-import subprocess
+import signal
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-PROJECT = Path(__file__).parent.parent
 PICTURE = PROJECT / "docs" / "slots_v8.png"
 SLOTS = [2, 3, 5, 8, 12, 20, 50]
 ROWS = {
@@ -24,27 +25,21 @@ ROWS = {
 
 def measure(slots: int) -> dict[str, float]:
     """Run the load once with so many slots. Returns what the client's table says, in seconds."""
-    worker = subprocess.Popen(
-        [sys.executable, "temporal_worker_v8.py", "--max-concurrent-activities", str(slots)],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    worker = Process("python", "temporal_worker_v8.py", "--max-concurrent-activities", str(slots))
     try:
-        assert worker.stdout is not None
-        if not any(line.startswith("Metrics: ") for line in iter(worker.stdout.readline, "")):
-            sys.exit("The worker did not start: try it by hand.")
-        client = subprocess.run(
-            [sys.executable, "temporal_client_v8.py"], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True
-        )
+        worker.wait_for("Metrics: ")
+        code, output = Process("python", "temporal_client_v8.py").end()
+    except AssertionError as error:
+        sys.exit(f"The worker did not start: {error}")
     finally:
-        worker.terminate()
-        worker.wait()
+        worker.signal(signal.SIGTERM)
+        worker.end()
+    if code != 0:
+        sys.exit(f"The client failed: {output}")
     figures = {}
     for name, row in ROWS.items():
-        found = re.search(rf"^{re.escape(row)} .* (\d+\.\d+) s$", client.stdout, re.MULTILINE)
-        assert found is not None, client.stdout
+        found = re.search(rf"^{re.escape(row)} .* (\d+\.\d+) s$", output, re.MULTILINE)
+        assert found is not None, output
         figures[name] = float(found[1])
     print(f"{slots:3} slots: {figures}", flush=True)
     return figures

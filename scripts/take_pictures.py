@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the Web UI:  python docs/take_pictures.py
+"""Takes the pages' pictures of the Web UI:  python -m scripts.take_pictures
 
 It needs Chromium, `pip install -e '.[docs]'`, and a server on which these have completed:
 
@@ -6,15 +6,16 @@ It needs Chromium, `pip install -e '.[docs]'`, and a server on which these have 
     python temporal_client.py v6
 """
 
+from support import PROJECT
+
 import argparse
 import asyncio
 import shutil
 import sys
-from pathlib import Path
 
 from playwright.async_api import Page, async_playwright
 
-DOCS = Path(__file__).parent
+DOCS = PROJECT / "docs"
 UI = "http://localhost:8233/namespaces/default/workflows"
 
 

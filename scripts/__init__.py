@@ -1,0 +1,1 @@
+"""For maintainers: what makes the pictures in `docs`."""
