@@ -1,21 +1,28 @@
 # make demo   one full patch on a real Temporal server
 # make test   lint, types, all tests
+# make smoke  lint, types, the tests that another Python or SDK would break first
 # make soak   hundreds of crashes, for maintainers: make soak SOAK='--faults 500 --seed 7'
 # Another Python: make demo PYTHON=python3.13
 PYTHON ?= python3
+SMOKE = tests/test_versions.py tests/test_replay.py tests/test_messages.py tests/test_workshop.py tests/test_pages.py
 
-.PHONY: demo test soak
+.PHONY: demo test smoke static soak
 demo: .venv/ready
 	@.venv/bin/python workshop.py demo
 
-test: .venv/ready
-	.venv/bin/python temporal_server.py --find-cli
-	.venv/bin/python tests/prometheus.py
+test: static
+	.venv/bin/python -m tests.prometheus
 	.venv/bin/python -m tests.faults
+	.venv/bin/pytest
+
+smoke: static
+	.venv/bin/pytest $(SMOKE)
+
+static: .venv/ready
+	.venv/bin/python temporal_server.py --find-cli
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .
-	.venv/bin/pytest
 
 soak: .venv/ready
 	.venv/bin/python -m tests.faults

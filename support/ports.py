@@ -10,6 +10,7 @@ import sys
 UI_PORT_DISTANCE = 1000  # The development server has its Web UI so many ports above its own.
 # Below the ports that a system gives to outgoing connections, of which any may be taken a moment later.
 FREE_PORTS = range(10_000, 31_000)
+_given: set[int] = set()
 
 
 def port_is_taken(port: int) -> bool:
@@ -24,10 +25,14 @@ def port_is_taken(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nothing listens, nor on that of a Web UI which would go with it."""
+    """Return a port of this machine on which nothing listens, nor on that of a Web UI which would go with it.
+
+    This process is never given the same port twice.
+    """
     while True:
         port = random.SystemRandom().choice(FREE_PORTS)
-        if not port_is_taken(port) and not port_is_taken(port + UI_PORT_DISTANCE):
+        if port not in _given and not port_is_taken(port) and not port_is_taken(port + UI_PORT_DISTANCE):
+            _given.add(port)
             return port
 
 

@@ -1,4 +1,8 @@
-"""Debian's Prometheus, for the tests of the dashboard:  python tests/prometheus.py gets it where it is missing."""
+"""Debian's Prometheus, for the tests of the dashboard:  python -m tests.prometheus gets it where it is missing."""
+
+from support import PROJECT
+from support.processes import Process
+from support.web import read_page
 
 import json
 import os
@@ -7,13 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parent.parent
 CACHE = PROJECT / ".cache" / "prometheus"
 MISSING = "There is no Prometheus on PATH: `make test` gets it on Debian and Ubuntu, `brew install prometheus` on macOS"
 
@@ -50,8 +52,7 @@ class Prometheus:
     def ask(self, path: str, **parameters: str | float) -> list[dict[str, Any]]:
         """Return the result of a query, as Prometheus gives it. Raises `HTTPError` if the query is wrong."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as response:
-            result: list[dict[str, Any]] = json.load(response)["data"]["result"]
+        result: list[dict[str, Any]] = json.loads(read_page(url, timeout=10))["data"]["result"]
         return result
 
     def value(self, query: str, at: float) -> float:
@@ -75,21 +76,16 @@ def running(folder: Path, port: int, targets: list[str]) -> Iterator[Prometheus]
     (folder / "targets.yml").write_text(json.dumps([{"targets": targets}]))  # JSON is YAML too.
     program = find("prometheus")
     assert program is not None
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                program,
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
+    process = Process(
+        program,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
     try:
         prometheus = Prometheus(port)
         while True:
-            assert process.poll() is None, (folder / "log").read_text()
+            assert not process.is_over.is_set(), process.text()
             try:
                 prometheus.ask("query", query="up")
                 break
@@ -97,8 +93,7 @@ def running(folder: Path, port: int, targets: list[str]) -> Iterator[Prometheus]
                 time.sleep(0.1)
         yield prometheus
     finally:
-        process.terminate()
-        process.wait(timeout=20)
+        process.kill()
 
 
 if __name__ == "__main__":

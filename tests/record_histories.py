@@ -20,6 +20,7 @@ import contextlib
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 from typing import Any
 

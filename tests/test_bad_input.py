@@ -10,7 +10,7 @@ from support.connection import connect, web_ui_link
 from support.histories import history
 from support.logs import ShortErrors
 from support.script import UserError
-from tests.runs import patch_input, worker
+from tests.runs import id_of, patch_input, worker
 from workflow import VersionError, find_version, known_versions, released_versions
 
 import asyncio
@@ -158,7 +158,7 @@ async def ending(handle: WorkflowHandle[Any, Any]) -> str:
 async def waiting(plain: Client, version: str) -> WorkflowHandle[Any, Any]:
     """A run that waits for its approval."""
     found = find_version(version)
-    id = f"bad-{next(number)}"
+    id = id_of(f"bad-{next(number)}")
     return await plain.start_workflow(found.workflow.__name__, GOOD, id=id, task_queue=found.task_queue)
 
 
@@ -171,7 +171,7 @@ async def test_a_workflow_takes_its_input_or_fails_at_once(
     handle = await plain.start_workflow(
         name,
         args=sent,
-        id=f"bad-{next(number)}",
+        id=id_of(f"bad-{next(number)}"),
         task_queue=queue,
         start_signal="answer_approval_signal",
         start_signal_args=[NO],

@@ -216,7 +216,6 @@ def test_without_docker_the_script_says_how_to_go_on(run: Run, tmp_path: Path) -
     assert code == 2 and output.startswith("There is no docker here.") and len(output.splitlines()) == 1
 
 
-@pytest.mark.xdist_group("ports 9090 and 3000")
 def test_a_taken_port_gives_one_clear_line_and_nothing_is_started(
     run: Run, docker: dict[str, str], containers: None
 ) -> None:
@@ -225,7 +224,6 @@ def test_a_taken_port_gives_one_clear_line_and_nothing_is_started(
     assert " up " not in told(docker)
 
 
-@pytest.mark.xdist_group("ports 9090 and 3000")
 @pytest.mark.parametrize(
     ("system", "file"),
     [

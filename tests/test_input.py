@@ -52,7 +52,7 @@ BAD: dict[str, tuple[Any, str]] = {
 async def failure_of(client: Client, version: str, input: Any) -> ApplicationError:
     async with worker(client, version) as found:
         handle = await client.start_workflow(
-            found.workflow.__name__, input, id=f"test-bad-input-{version}", task_queue=found.task_queue
+            found.workflow.__name__, input, id=f"{found.workflow_id}-bad-input", task_queue=found.task_queue
         )
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
@@ -73,7 +73,7 @@ async def test_a_workflow_fails_at_once_and_names_the_field(client: Client, name
 async def test_a_workflow_that_gets_not_exactly_one_input_fails_at_once(client: Client, inputs: list[Any]) -> None:
     async with worker(client, "v1") as found:
         handle = await client.start_workflow(
-            found.workflow.__name__, args=inputs, id="test-inputs", task_queue=found.task_queue
+            found.workflow.__name__, args=inputs, id=f"{found.workflow_id}-inputs", task_queue=found.task_queue
         )
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()

@@ -1,4 +1,4 @@
-"""The pages: their commands, run in their order as a learner types them, and what they and the code say of each other."""
+"""The pages: their commands, run as a learner types them, and what pages and code say of each other."""
 
 from checks.exercises import EXERCISES, SOLVED, STARTED, TROUBLESHOOTING, Exercise, Place
 from checks.judge import LOADS, REPLAYS
@@ -20,7 +20,7 @@ from temporalio.client import Client
 
 WIDTH = 120
 PAGES = sorted(
-    file for file in PROJECT.rglob("*.md") if not {".venv", "node_modules", "old"} & {*file.relative_to(PROJECT).parts}
+    file for file in PROJECT.rglob("*.md") if not {".venv", ".cache", "old"} & {*file.relative_to(PROJECT).parts}
 )
 README = (PROJECT / "README.md").read_text()
 

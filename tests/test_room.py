@@ -4,7 +4,7 @@ from checks.names import NO, YES
 from support.connection import connect
 from support.histories import history
 from temporal_client import run_client
-from tests.runs import patch_input, start, worker
+from tests.runs import id_of, patch_input, start, worker
 from workflow import Version, VersionError, find_version
 
 import asyncio
@@ -64,12 +64,12 @@ async def test_a_namespace_of_ones_own_keeps_learners_apart_as_well(
     anns = await connect()
     while True:  # The server takes a moment to know it.
         try:
-            mine = await start(anns, find_version("v3"), id="the same")
+            mine = await start(anns, find_version("v3"), id=id_of("the-same"))
             break
         except RPCError as error:
             assert error.status is RPCStatusCode.NOT_FOUND
             await asyncio.sleep(0.1)
-    theirs = await start(client, find_version("v3"), id="the same")
+    theirs = await start(client, find_version("v3"), id=id_of("the-same"))
     await theirs.terminate()
     assert (await mine.describe()).status == WorkflowExecutionStatus.RUNNING
     await mine.terminate()

@@ -1,7 +1,7 @@
 """`workshop.py` as a learner runs it: doctor, start, check and diff. (The pages' tests walk through all exercises.)"""
 
 from checks import exercise_7
-from checks.exercises import EXERCISES, STARTED
+from checks.exercises import EXERCISES
 from checks.failure import CheckFailure
 from checks.lab import Lab
 from commands.check import what_to_judge
