@@ -8,8 +8,8 @@ from support.client import ending_of, is_closed, latest_run_id, look_for_worker,
 from support.client_flags import read_flags
 from support.connection import connect, web_ui_link
 from support.script import run_script
-from workflow import Version
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
+from workflow.versions import Version
 
 import asyncio
 from datetime import timedelta

@@ -7,7 +7,7 @@ from support.connection import connect
 from support.logs import set_up_logging
 from support.pid_lock import pid_lock
 from support.script import UserError, run_script, stop_event
-from workflow import Version, VersionError, activities_of, find_version
+from workflow.versions import Version, VersionError, activities_of, find_version
 
 import argparse
 from datetime import timedelta

@@ -10,7 +10,7 @@ from support.logs import make_runtime, set_up_logging
 from support.metrics import METRICS_PORTS
 from support.script import UserError, run_script, stop_event
 from temporal_worker import GRACEFUL_SHUTDOWN, STICKY_TIMEOUT
-from workflow import activities_of, find_version
+from workflow.versions import activities_of, find_version
 
 import argparse
 import logging

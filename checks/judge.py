@@ -7,7 +7,7 @@ from checks.lab import Lab, open_lab
 from checks.replay import replay, replay_elsewhere
 from checks.traces import shortened
 from support.histories import tree
-from workflow import Version, VersionError, find_version
+from workflow.versions import Version, VersionError, find_version
 
 import asyncio
 import contextlib

@@ -7,9 +7,9 @@ from checks.names import VAULT, YES
 from checks.watch import TroubleHandler, Watch
 from support.client import ending_of
 from support.histories import Handle, history, tree
-from workflow import Version, activities_of
 from workflow.activities import SystemPatchActivities
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
+from workflow.versions import Version, activities_of
 
 import asyncio
 import logging

@@ -8,7 +8,7 @@ from support.logs import short_logging_runtime
 from support.processes import Process
 from support.script import end_process
 from support.strict_input import RightArguments, strict_data_converter
-from workflow import Version, find_version
+from workflow.versions import Version, find_version
 
 import asyncio
 import json

@@ -11,7 +11,7 @@ from types import FrameType
 def is_learners(file: str) -> bool:
     """Return whether code in this file is what a learner works on."""
     path = Path(file)
-    return (path.parent == PROJECT / "workflow" and path.name not in ("types.py", "__init__.py")) or (
+    return (path.parent == PROJECT / "workflow" and path.name not in ("types.py", "versions.py")) or (
         path.parent == PROJECT and path.name.startswith("temporal_client")
     )
 

@@ -9,7 +9,7 @@ from support import PROJECT
 from support.connection import connect
 from support.dev_server import own_server
 from support.script import UserError, end_process
-from workflow import VersionError, version_name
+from workflow.versions import VersionError, version_name
 
 import asyncio
 import logging

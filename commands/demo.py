@@ -8,7 +8,7 @@ from support.ports import UI_PORT_DISTANCE
 from support.processes import Process
 from support.script import UserError, stop_event
 from support.temporal_cli import find_temporal_cli
-from workflow import find_version
+from workflow.versions import find_version
 
 import asyncio
 import sys

@@ -6,7 +6,7 @@ from commands.start import ACTIVITIES, CLIENT, WORKFLOW, learners_client, workfl
 from support import PROJECT
 from support.script import UserError
 from support.terminal import BOLD, CYAN, GREEN, PLAIN, RED, colored
-from workflow import find_version
+from workflow.versions import find_version
 
 import difflib
 import importlib

@@ -4,7 +4,7 @@ from checks.exercises import STARTED, Exercise
 from checks.solutions import with_suffix
 from support import PROJECT
 from support.script import UserError
-from workflow import find_version
+from workflow.versions import find_version
 
 import ast
 import itertools

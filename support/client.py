@@ -1,7 +1,7 @@
 """What a client says of a worker that is missing, of a server that is gone, and of a workflow's end."""
 
 from support.script import UserError
-from workflow import Version
+from workflow.versions import Version
 
 import asyncio
 import sys

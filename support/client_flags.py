@@ -1,7 +1,7 @@
 """The command line of `temporal_client.py`."""
 
-from workflow import Version, VersionError, find_version
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+from workflow.versions import Version, VersionError, find_version
 
 import argparse
 import sys

@@ -13,9 +13,9 @@ from support.metrics import (
     since,
     total,
 )
-from workflow import find_version
 from workflow.activities import HOSTS_PER_CLUSTER
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+from workflow.versions import find_version
 
 import asyncio
 import itertools

@@ -4,7 +4,7 @@
 """
 
 from support import PROJECT
-from workflow import VersionError, find_version
+from workflow.versions import VersionError, find_version
 
 import fcntl
 import os

@@ -130,6 +130,23 @@ def run(project: Path) -> Iterator[Run]:
         process.kill()
 
 
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Call a script's `main` with a command line that it refuses before it does anything. Returns what it prints."""
+
+    def refused_by(main: Callable[[], None], *arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["script.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return refused_by
+
+
 def listening_addresses(*pids: int) -> list[str]:
     """The addresses on which these processes and their children listen."""
     found = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]

@@ -12,10 +12,10 @@ from support.strict_input import strict_data_converter
 from support.temporal_cli import CACHE, find_go, progress
 from tests.conftest import copy_project
 from tests.record_histories import FOLDER as RECORDED
-from tests.runs import HOSTS, approve, patch_input, scheduled, start
-from workflow import Version, find_version
-from workflow.activities import UPDATE_STEPS
+from tests.runs import approve, patch_input, scheduled, start
+from workflow.activities import HOSTS_PER_CLUSTER, UPDATE_STEPS
 from workflow.types import ClusterPatchResult, SystemPatchResult
+from workflow.versions import Version, find_version, version_number
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ import traceback
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -41,9 +41,18 @@ from temporalio.service import RPCError
 
 TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0"
 GO = "https://go.dev/doc/install"
-CLUSTER = "cluster3"  # Nothing fails in it by itself.
 CASE_TIMEOUT = 150.0
 HEARTBEAT_TIMEOUT = 2.0
+
+
+def cluster_of(version: str) -> str:
+    """The cluster that a version's runs patch: one of its own, for the versions share a log. Nothing fails in it."""
+    return f"{version}-cluster"
+
+
+def hosts_of(version: str) -> list[str]:
+    """The hosts of that cluster."""
+    return [f"{cluster_of(version)}_host{number}" for number in range(1, HOSTS_PER_CLUSTER + 1)]
 
 
 @dataclass
@@ -92,11 +101,13 @@ async def crash(process: Process) -> Period:
 class Place:
     """A server on a file of its own, and the processes that use it."""
 
-    def __init__(self, folder: Path, runs: int, quick: bool) -> None:
-        """Choose free ports. Nothing runs yet."""
-        self.folder, self.runs, self.quick = folder, runs, quick
-        self.proxy: Process | None = None
-        self.crash: asyncio.Task[Period] | None = None
+    def __init__(self, folder: Path, versions: list[str], quick: bool) -> None:
+        """Take the versions of which there will be a run each, and choose free ports. Nothing runs yet."""
+        self.folder, self.versions, self.quick = folder, versions, quick
+        self.waiting = len(versions)
+        self.common_fault: asyncio.Task[Period] | None = None
+        self.common_worker: Process | None = None
+        self.address_of_proxy: asyncio.Task[str] | None = None
         self.port, self.proxy_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.processes: list[tuple[str, Process]] = []
@@ -137,30 +148,36 @@ class Place:
         await worker.printed("is running:")
         return worker
 
+    async def start_common_worker(self, address: str = "") -> Process:
+        """Start one process with a worker of each version, unless it runs already, and wait until they run."""
+        if self.common_worker is None:
+            paces = [f"{version}={self.pace(version)}" for version in self.versions]
+            self.common_worker = self.start("common", "python", "-m", "tests.together", *paces, address=address)
+        for version in self.versions:
+            await self.common_worker.printed(f"Worker for {version} is running:")
+        return self.common_worker
+
     async def connect(self) -> Client:
         """A client of the test's own."""
         return await Client.connect(
             self.address, data_converter=strict_data_converter(), runtime=short_logging_runtime()
         )
 
-    async def start_proxy(self, version: str) -> str:
-        """Put a proxy between a version's worker and the server. Returns its address."""
-        if self.proxy is None:
-            self.proxy = self.start(
-                "toxiproxy", await find_toxiproxy(), "-host", "127.0.0.1", "-port", str(self.proxy_port)
-            )
+    async def start_proxy(self) -> str:
+        """Put a proxy between the workers and the server. Returns its address."""
         address = f"127.0.0.1:{free_port()}"
-        await self.ask_toxiproxy("POST", "/proxies", name=version, listen=address, upstream=self.address)
+        self.start("toxiproxy", await find_toxiproxy(), "-host", "127.0.0.1", "-port", str(self.proxy_port))
+        await self.ask_toxiproxy("POST", "/proxies", name="workers", listen=address, upstream=self.address)
         return address
 
-    async def crash_server(self, pause: float) -> Period:
-        """Kill the server and start it again on its file: once, for all runs that are under way."""
-        self.runs -= 1
-        while self.runs:
+    async def hit_all(self, fault: Callable[[], Coroutine[Any, Any, Period]]) -> Period:
+        """Let one fault hit all runs, as soon as each of them is ready for it. Returns when it was."""
+        self.waiting -= 1
+        while self.waiting:
             await asyncio.sleep(0.05)
-        if self.crash is None:
-            self.crash = asyncio.create_task(self.kill_and_start_server(pause))
-        return await self.crash
+        if self.common_fault is None:
+            self.common_fault = asyncio.create_task(fault())
+        return await self.common_fault
 
     async def kill_and_start_server(self, pause: float) -> Period:
         """Kill the server, and start it again on its file after a pause. Returns when it was away."""
@@ -182,31 +199,31 @@ class Place:
                     raise
                 await asyncio.sleep(0.05)
 
-    async def cut_network(self, version: str, seconds: float) -> Period:
+    async def cut_network(self, seconds: float) -> Period:
         """Let nothing through for so long, as if a cable had been pulled. Returns when."""
         begun = datetime.now(timezone.utc)
         for stream in ("upstream", "downstream"):
             toxic = {"name": stream, "type": "timeout", "stream": stream, "attributes": {"timeout": 0}}
-            await self.ask_toxiproxy("POST", f"/proxies/{version}/toxics", **toxic)
+            await self.ask_toxiproxy("POST", "/proxies/workers/toxics", **toxic)
         await asyncio.sleep(seconds)
         # Off in between: or else one direction is back before the other, and tasks get lost on their way.
-        await self.ask_toxiproxy("POST", f"/proxies/{version}", enabled=False)
+        await self.ask_toxiproxy("POST", "/proxies/workers", enabled=False)
         for stream in ("upstream", "downstream"):
-            await self.ask_toxiproxy("DELETE", f"/proxies/{version}/toxics/{stream}")
-        await self.ask_toxiproxy("POST", f"/proxies/{version}", enabled=True)
+            await self.ask_toxiproxy("DELETE", f"/proxies/workers/toxics/{stream}")
+        await self.ask_toxiproxy("POST", "/proxies/workers", enabled=True)
         # Two: the next attempt may go out on a connection of which the server does not yet know that it is cut.
         return until_now(begun, costs=2)
 
     def worker_logs(self, version: str) -> list[str]:
         """What each of the version's workers has printed."""
-        return [process.text() for process in self.named(version)]
+        return [process.text() for process in [*self.named(version), *self.named("common")]]
 
 
 @contextlib.asynccontextmanager
-async def place(folder: Path, runs: int = 0, quick: bool = True) -> AsyncIterator[Place]:
+async def place(folder: Path, versions: Sequence[str] = (), quick: bool = True) -> AsyncIterator[Place]:
     """A place with a copy of the project. At the end nothing of it is left running."""
     copy_project(folder / "workshop")
-    here = Place(folder, runs, quick)
+    here = Place(folder, list(versions), quick)
     try:
         yield here
     finally:
@@ -231,7 +248,7 @@ async def find_toxiproxy() -> str:
 
 def has_heartbeats(version: str) -> bool:
     """Whether the update reports its steps, so that a crash is found out after two seconds, not after ten."""
-    return int(version[1:]) >= 4
+    return version_number(version) >= 4
 
 
 # The faults
@@ -245,7 +262,7 @@ async def moment(here: Place, version: str, workers: list[Process], chance: rand
     if not here.quick:
         await asyncio.sleep(chance.uniform(0.3, 9))
         return chance.choice(workers)
-    host = chance.choice(HOSTS[CLUSTER][:3])
+    host = chance.choice(hosts_of(version)[:3])
     mark = f"perform_update_activity*** {host}" if has_heartbeats(version) else f"{host}: update started"
     waiting = [asyncio.create_task(worker.printed(mark)) for worker in workers]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -284,8 +301,8 @@ async def kill_one_of_two(here: Place, version: str, outcome: Outcome, chance: r
 
 async def kill_client(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
     """Kill the client twice, and start it again each time with --attach."""
-    await here.start_worker(version)
-    command = ["python", "temporal_client.py", version, "--clusters", CLUSTER, "--poll-interval", "0.3"]
+    await here.start_common_worker()
+    command = ["python", "temporal_client.py", version, "--clusters", cluster_of(version), "--poll-interval", "0.3"]
     client = here.start("client", *command)
     await client.printed("Started")
     for _ in range(2):
@@ -293,7 +310,7 @@ async def kill_client(here: Place, version: str, outcome: Outcome, chance: rando
         await crash(client)
         outcome.client_kills += 1  # Not among the faults that explain another attempt of anything.
         client = here.start("client", *command, "--attach")
-    if await client.ended() != 0 or ", ".join(HOSTS[CLUSTER]) not in client.text():
+    if await client.ended() != 0 or ", ".join(hosts_of(version)) not in client.text():
         outcome.problems.append(f"the client that attached itself said: {client.text()}")
     connected = await here.connect()
     run = connected.get_workflow_handle_for(find_version(version).workflow.run, find_version(version).workflow_id)
@@ -301,23 +318,25 @@ async def kill_client(here: Place, version: str, outcome: Outcome, chance: rando
 
 
 async def cut_network(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
-    """Cut the network between worker and server for longer than the heartbeat timeout."""
-    worker = await here.start_worker(version, await here.start_proxy(version))
-    async with a_run(here, version, outcome) as note_heartbeats:
-        await moment(here, version, [worker], chance)
-        await note_heartbeats()
-        outcome.faults.append(
-            await here.cut_network(version, chance.uniform(1.3, 2 if here.quick else 6) * HEARTBEAT_TIMEOUT)
-        )
-
-
-async def kill_server(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
-    """Kill the server in the middle of the run, and start it again on its file."""
-    await here.start_worker(version)
+    """Cut the network between workers and server for longer than the heartbeat timeout: once, for all runs."""
+    if here.address_of_proxy is None:
+        here.address_of_proxy = asyncio.create_task(here.start_proxy())
+    await here.start_common_worker(await here.address_of_proxy)
+    seconds = chance.uniform(1.3, 2 if here.quick else 6) * HEARTBEAT_TIMEOUT
     async with a_run(here, version, outcome) as note_heartbeats:
         await asyncio.sleep(chance.uniform(0.3, 2 if here.quick else 6))
         await note_heartbeats()
-        outcome.faults.append(await here.crash_server(chance.uniform(0, 2)))
+        outcome.faults.append(await here.hit_all(lambda: here.cut_network(seconds)))
+
+
+async def kill_server(here: Place, version: str, outcome: Outcome, chance: random.Random) -> None:
+    """Kill the server in the middle of the run, and start it again on its file: once, for all runs."""
+    await here.start_common_worker()
+    pause = chance.uniform(0, 2)
+    async with a_run(here, version, outcome) as note_heartbeats:
+        await asyncio.sleep(chance.uniform(0.3, 2 if here.quick else 6))
+        await note_heartbeats()
+        outcome.faults.append(await here.hit_all(lambda: here.kill_and_start_server(pause)))
 
 
 FAULTS = {
@@ -337,7 +356,7 @@ async def a_run(here: Place, version: str, outcome: Outcome) -> AsyncIterator[Ca
     """A run that is approved. At the end, it must have kept the promises. What it yields is called before a fault."""
     client = await here.connect()
     found = find_version(version)
-    handle = await start(client, found, patch_input([CLUSTER]))
+    handle = await start(client, found, patch_input([cluster_of(version)]))
     approving = asyncio.create_task(approve_at_last(handle, found))
 
     async def note_heartbeats() -> None:
@@ -375,7 +394,7 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
     """Wait for the end of a run, and return in words what it did not keep of what it would have done without faults."""
     result = await end_of(handle)
     problems = []
-    if result != SystemPatchResult([ClusterPatchResult(CLUSTER, HOSTS[CLUSTER])]):
+    if result != SystemPatchResult([ClusterPatchResult(cluster_of(outcome.version), hosts_of(outcome.version))]):
         problems.append(f"ended with {result}")
     done: Counter[tuple[str, str]] = Counter()
     updates: dict[str, int] = {}
@@ -418,12 +437,12 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
 
 
 def recorded_activities(version: str) -> list[tuple[str, str]]:
-    """The activities of the recorded run without faults, with their summaries."""
+    """The activities of the recorded run without faults, with their summaries. It patched the hosts of cluster3."""
     histories = json.loads((RECORDED / f"{version}_completed.json").read_text())
     return [
-        activity
+        (name, summary.replace("cluster3", cluster_of(version)))
         for id, events in histories.items()
-        for activity in scheduled(list(WorkflowHistory.from_json(id, {"events": events}).events))
+        for name, summary in scheduled(list(WorkflowHistory.from_json(id, {"events": events}).events))
     ]
 
 
@@ -482,7 +501,7 @@ async def try_faults(
     when_done: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Put a run of each version through one kind of fault, side by side on one server."""
-    async with place(folder, len(versions), quick) as here:
+    async with place(folder, versions, quick) as here:
         await here.start_server()
 
         async def try_one(version: str) -> Outcome:

@@ -12,8 +12,8 @@ from support.histories import Handle, tree
 from support.processes import Process
 from support.script import run_script
 from tests.runs import approve, patch_input, start, worker
-from workflow import Version, find_version, released_versions
 from workflow.types import HostPatchInput
+from workflow.versions import Version, find_version, released_versions
 
 import asyncio
 import contextlib

@@ -2,8 +2,8 @@
 
 from checks.names import VAULT, YES
 from support.histories import Handle
-from workflow import Version, activities_of, find_version
 from workflow.types import ApprovalAnswer, SystemPatchInput
+from workflow.versions import Version, activities_of, find_version
 
 import itertools
 import os

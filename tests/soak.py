@@ -5,7 +5,7 @@ For maintainers: it takes some minutes. What goes wrong is printed with the comm
 
 from support.script import run_script
 from tests.faults import FAULTS, Outcome, Place, place, try_faults
-from workflow import released_versions
+from workflow.versions import released_versions
 
 import argparse
 import asyncio

@@ -11,7 +11,7 @@ from support.histories import history
 from support.logs import ShortErrors
 from support.script import UserError
 from tests.runs import id_of, patch_input, worker
-from workflow import VersionError, find_version, known_versions, released_versions
+from workflow.versions import VersionError, find_version, known_versions, released_versions
 
 import asyncio
 import json

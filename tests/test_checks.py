@@ -4,7 +4,7 @@ from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.judge import Submission, Verdict, judge
 from checks.solutions import Solution, files_of, read_solutions, said_to_starting_point
 from support import PROJECT
-from workflow import released_versions, version_number
+from workflow.versions import released_versions, version_number
 
 import itertools
 import os

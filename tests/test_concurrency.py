@@ -2,7 +2,7 @@
 
 from support.histories import Handle, children, history, tree
 from tests.runs import CLUSTERS, HOSTS, approve, patch_input, scheduled, start, worker
-from workflow import released_versions
+from workflow.versions import released_versions
 
 import asyncio
 import itertools

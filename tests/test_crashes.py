@@ -5,7 +5,7 @@ A short, seeded set. `make soak` tries hundreds.
 
 from support.script import UserError
 from tests.faults import FAULTS, Outcome, find_toxiproxy, try_faults
-from workflow import released_versions
+from workflow.versions import released_versions
 
 import asyncio
 import os

@@ -4,9 +4,9 @@ from checks.names import VAULT
 from support.histories import Handle, history
 from tests.conftest import Run
 from tests.runs import approve, attempts, patch_input, start
-from workflow import find_version
 from workflow.activities import SystemPatchActivities_V4
 from workflow.types import HostPatchInput
+from workflow.versions import find_version
 
 import asyncio
 import dataclasses

@@ -3,8 +3,8 @@
 from checks.names import NO, YES
 from support.histories import history
 from tests.runs import approve, patch_input, start, worker
-from workflow import find_version, released_versions
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
+from workflow.versions import find_version, released_versions
 
 import json
 from typing import Any

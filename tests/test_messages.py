@@ -3,8 +3,8 @@
 from checks.names import NO, YES
 from support.histories import history
 from tests.runs import HOSTS, approve, patch_input, scheduled, start, worker
-from workflow import find_version
 from workflow.types import HostPatchInput
+from workflow.versions import find_version
 
 import asyncio
 from datetime import timedelta

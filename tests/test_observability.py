@@ -4,6 +4,8 @@ A real Prometheus reads real workers with the project's own configuration, and e
 it. There is no Docker and no Grafana in here.
 """
 
+import temporal_client_v8
+import temporal_worker_v8
 from support import PROJECT
 from support.histories import tree
 from support.load import conclusion
@@ -11,7 +13,7 @@ from support.metrics import since
 from support.ports import free_port
 from support.processes import Process
 from tests import prometheus
-from tests.conftest import Run
+from tests.conftest import Refused, Run
 from tests.prometheus import Prometheus
 from tests.runs import id_of
 
@@ -24,7 +26,7 @@ import socket
 import statistics
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -369,35 +371,33 @@ def test_a_metrics_address_that_is_taken_gives_one_clear_line(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "message"),
+    ("main", "arguments", "message"),
     [
-        ("temporal_worker_v8.py", ["--metrics-address", "localhost:8086"], "'localhost:8086' is no IP address"),
-        ("temporal_worker_v8.py", ["--metrics-address", "127.0.0.1"], "'127.0.0.1' is no IP address with a port"),
-        ("temporal_worker_v8.py", ["--metrics-port", "0"], "is no IP address with a port"),
-        ("temporal_worker_v8.py", ["--metrics-port", "70000"], "is no IP address with a port"),
-        ("temporal_worker_v8.py", ["--max-concurrent-activities", "0"], "'0' is no whole number from 1 to"),
-        ("temporal_worker_v8.py", ["--max-concurrent-workflow-tasks", "1"], "'1' is no whole number from 2 to"),
-        ("temporal_worker_v8.py", ["--activity-pollers", "many"], "'many' is no whole number from 1 to"),
-        ("temporal_worker_v8.py", ["--workflow-pollers", "1"], "'1' is no whole number from 2 to"),
-        ("temporal_worker_v8.py", ["--max-cached-workflows", "-1"], "'-1' is no whole number from 0 to"),
-        ("temporal_worker_v8.py", ["--pace", "-1"], "--pace must be a number from 0 to 100"),
-        ("temporal_client_v8.py", ["--workflows", "0"], "'0' is no whole number from 1 to"),
-        ("temporal_client_v8.py", ["--interval", "nan"], "--interval must be a number of seconds"),
-        ("temporal_client_v8.py", ["--metrics-addresses", "8086"], "'8086' is no IP address with a port"),
-        ("temporal_client_v8.py", [], "No Temporal server answers at localhost:1"),
+        (temporal_worker_v8.main, ["--metrics-address", "localhost:8086"], "'localhost:8086' is no IP address"),
+        (temporal_worker_v8.main, ["--metrics-address", "127.0.0.1"], "'127.0.0.1' is no IP address with a port"),
+        (temporal_worker_v8.main, ["--metrics-port", "0"], "is no IP address with a port"),
+        (temporal_worker_v8.main, ["--metrics-port", "70000"], "is no IP address with a port"),
+        (temporal_worker_v8.main, ["--max-concurrent-activities", "0"], "'0' is no whole number from 1 to"),
+        (temporal_worker_v8.main, ["--max-concurrent-workflow-tasks", "1"], "'1' is no whole number from 2 to"),
+        (temporal_worker_v8.main, ["--activity-pollers", "many"], "'many' is no whole number from 1 to"),
+        (temporal_worker_v8.main, ["--workflow-pollers", "1"], "'1' is no whole number from 2 to"),
+        (temporal_worker_v8.main, ["--max-cached-workflows", "-1"], "'-1' is no whole number from 0 to"),
+        (temporal_worker_v8.main, ["--pace", "-1"], "--pace must be a number from 0 to 100"),
+        (temporal_client_v8.main, ["--workflows", "0"], "'0' is no whole number from 1 to"),
+        (temporal_client_v8.main, ["--interval", "nan"], "--interval must be a number of seconds"),
+        (temporal_client_v8.main, ["--metrics-addresses", "8086"], "'8086' is no IP address with a port"),
     ],
 )
-def test_wrong_use_gives_one_clear_line_and_exit_code_2(
-    run: Run, script: str, arguments: list[str], message: str
+def test_wrong_use_is_refused_with_exit_code_2(
+    refused: Refused, main: Callable[[], None], arguments: list[str], message: str
 ) -> None:
-    code, output = run("python", script, *arguments, TEMPORAL_ADDRESS=NOBODY).end()
-    assert code == 2 and message in output.splitlines()[-1] and "Traceback" not in output
+    assert message in refused(main, *arguments).splitlines()[-1]
 
 
-def test_a_worker_without_a_server_gives_one_clear_line(run: Run) -> None:
-    worker = run("python", "temporal_worker_v8.py", "--metrics-port", str(free_port()), TEMPORAL_ADDRESS=NOBODY)
-    code, output = worker.end()
-    assert code == 2 and output.startswith("No Temporal server answers at localhost:1") and "\n" not in output
+def test_worker_and_client_without_a_server_give_one_clear_line(run: Run) -> None:
+    for script in (["temporal_worker_v8.py", "--metrics-port", str(free_port())], ["temporal_client_v8.py"]):
+        code, output = run("python", *script, TEMPORAL_ADDRESS=NOBODY).end()
+        assert code == 2 and output.startswith("No Temporal server answers at localhost:1") and "\n" not in output
 
 
 async def test_without_a_worker_the_client_says_how_to_start_one_and_leaves_nothing_running(

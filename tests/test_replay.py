@@ -8,7 +8,7 @@ from support.processes import Process
 from tests.conftest import Run
 from tests.record_histories import FOLDER
 from tests.runs import id_of, patch_input, scheduled
-from workflow import find_version, released_versions
+from workflow.versions import find_version, released_versions
 
 import asyncio
 import functools

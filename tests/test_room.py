@@ -5,7 +5,7 @@ from support.connection import connect
 from support.histories import history
 from temporal_client import run_client
 from tests.runs import id_of, patch_input, start, worker
-from workflow import Version, VersionError, find_version
+from workflow.versions import Version, VersionError, find_version
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -2,8 +2,8 @@
 
 from support.histories import history, tree
 from tests.runs import CLUSTERS, HOSTS, approve, attempts, patch_input, scheduled, start, worker
-from workflow import find_version, version_number
 from workflow.types import ClusterPatchResult, HostFailure, HostPatchInput, SystemPatchInput, SystemPatchResult
+from workflow.versions import find_version, version_number
 
 import asyncio
 from dataclasses import dataclass

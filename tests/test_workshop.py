@@ -1,17 +1,19 @@
 """`workshop.py` as a learner runs it: doctor, start, check and diff. (The pages' tests walk through all exercises.)"""
 
 from checks import exercise_7
-from checks.exercises import EXERCISES
+from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.failure import CheckFailure
 from checks.lab import Lab
+from checks.solutions import with_suffix
 from commands.check import what_to_judge
 from commands.diff import diff
+from commands.start import learners_workflow, workflow_code
 from support import PROJECT
 from support.ports import UI_PORT_DISTANCE, free_port
 from support.script import UserError
-from tests.conftest import Run
+from tests.conftest import Refused, Run
 from tests.learner import NAMES, solve
-from workflow import find_version
+from workflow.versions import find_version
 from workshop import main
 
 import re
@@ -39,6 +41,20 @@ def test_start_does_not_overwrite_and_force_keeps_the_old_files(run: Run, elsewh
     kept = sorted(Path(elsewhere, "old").glob("*/*"))
     assert sum("# My own work." in file.read_text() for file in kept) == 3 and len(kept) == 5
     assert not files[1].exists()  # Exercise 4 needs no activities.
+
+
+@pytest.mark.parametrize("exercise", STARTED, ids=lambda exercise: str(exercise.number))
+def test_start_makes_the_starting_version_but_for_its_names(exercise: Exercise) -> None:
+    """So what `check` says to the version, it says to a learner who has not begun yet."""
+    start, own = workflow_code(exercise.start), learners_workflow(exercise).partition("\n")[2]
+    own = with_suffix(own, "Mine", exercise.start.upper())
+    changed = {*start.splitlines()} ^ {*own.splitlines()}
+    assert all("import" in line for line in changed) and bool(changed) == exercise.writes_activities
+
+
+def test_a_learner_who_has_not_begun_yet_does_not_pass(run: Run, elsewhere: str) -> None:
+    run("python", "workshop.py", "start", "1", cwd=elsewhere).end()
+    assert run("python", "workshop.py", "check", "1", cwd=elsewhere).end()[0] == 1
 
 
 def test_git_sees_nothing_of_a_learners_files(run: Run, elsewhere: str) -> None:
@@ -142,13 +158,8 @@ def test_check_stops_at_once_and_takes_its_server_with_it(run: Run, number: int)
         ([], "the following arguments are required: COMMAND"),
     ],
 )
-def test_wrong_use_is_refused_with_exit_code_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    monkeypatch.setattr("sys.argv", ["workshop.py", *arguments])
-    with pytest.raises(SystemExit) as refused:
-        main()
-    assert refused.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+def test_wrong_use_is_refused_with_exit_code_2(refused: Refused, arguments: list[str], message: str) -> None:
+    assert message in refused(main, *arguments).splitlines()[-1]
 
 
 def test_what_is_not_there_gives_one_clear_line(run: Run, elsewhere: str) -> None:
