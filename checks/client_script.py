@@ -6,6 +6,7 @@ from checks.traces import shortened_output
 from support.histories import Handle
 from support.processes import Process
 
+import time
 from collections.abc import Callable
 
 # Seconds. Python and the SDK take a while to load, and on a busy machine several times as long.
@@ -22,7 +23,11 @@ class ClientScript:
         self._lab = lab
         self.workflow: Handle = lab.client.get_workflow_handle(lab.version.workflow_id)
         self._process = Process("python", str(lab.script), lab.version.name, *flags)
-        self._process.on_news.append(lab.notify_from_thread)
+        self._process.on_news.append(self._sign_of_life)
+
+    def _sign_of_life(self) -> None:
+        self._lab.last_news = time.monotonic()
+        self._lab.notify_from_thread()
 
     async def __aenter__(self) -> "ClientScript":
         return self

@@ -89,7 +89,9 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
     if lab.activities_in(handle).count(REQUEST) > 1:
         raise CheckFailure("It asked for approval more than once.", "It asks once, and waits.")
     events = await history(handle)
-    asked = next(event for event in events if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
+    asked = next((event for event in events if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED), None)
+    if asked is None:
+        raise CheckFailure("It failed before its request was sent.", expected)
     waited = (events[-1].event_time.ToNanoseconds() - asked.event_time.ToNanoseconds()) / 1e9
     timers = await lab.timers(handle)
     if not 0.9 <= waited <= 1.6 and not (len(timers) == 1 and 0.9 <= timers[0] <= 1.1):

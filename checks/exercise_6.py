@@ -7,7 +7,6 @@ from checks.names import ALERT, GET_HOSTS, PRECONDITIONS, UPDATE, hosts_of, list
 from support.client import ending_of
 from support.histories import Handle
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
@@ -62,7 +61,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     await cluster_fails(lab)
 
     yield Step("The other clusters are patched to the end", place(6, "Your task", "point 3"))
-    await asyncio.sleep(0.3)  # If they are being cancelled by mistake, this is when it happens.
+    await lab.until(lab.is_quiet, timeout=1)  # If they are being cancelled by mistake, this is when it happens.
     lab.release(UPDATE, *HEALTHY)
     await lab.closed(handle, "The rollout ends when all its clusters have ended.")
     await others_complete(lab)
@@ -87,7 +86,8 @@ async def preconditions_fail(lab: Lab) -> None:
     def checks() -> list[bool]:
         return [c.done or c.error is not None for c in lab.calls if (c.name, c.subject) == (PRECONDITIONS, BROKEN)]
 
-    await lab.wait(lambda: any(checks()))
+    if not await lab.wait(lambda: any(checks())):
+        raise CheckFailure(f"The check of the preconditions of {BROKEN} did not end.", expected)
     if any(call.done for call in lab.calls if (call.name, call.subject) == (PRECONDITIONS, BROKEN)):
         raise CheckFailure(f"The preconditions of {BROKEN} were met.", expected)
     if len(checks()) > 1 or await is_tried_again(lab):

@@ -145,7 +145,6 @@ EXERCISES = {
         ),
     ]
 }
-LAST = max(EXERCISES)
 STARTED = [exercise for exercise in EXERCISES.values() if exercise.writes_workflow]
 """The exercises in which a learner writes something."""
 SOLVED = [exercise for exercise in EXERCISES.values() if exercise.has_solution]

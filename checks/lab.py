@@ -12,6 +12,7 @@ from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
 from workflow.versions import Version, activities_of
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -40,6 +41,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 T = TypeVar("T")
+_numbers = itertools.count(1)
 PATIENCE = 1.5  # Seconds without any news after which nothing more is expected to happen.
 # Seconds without any news after which nothing more is expected although something is still under way. On an idle
 # machine a workflow's code is run within milliseconds; a busy one may need long.
@@ -97,7 +99,7 @@ class Lab(Watch):
 
     def new_id(self) -> str:
         """Return the id of a workflow of this check's own."""
-        return f"check-{self.version.name}-{len(self.handles) + 1}-{time.monotonic_ns() % 10**6}"
+        return f"{self.version.workflow_id}-check-{next(_numbers)}"
 
     async def start_with_update(self, clusters: list[str], answer: ApprovalAnswer) -> Handle:
         """Start a workflow together with an update that answers it, so that the answer comes as early as possible."""
@@ -319,7 +321,7 @@ class Lab(Watch):
 
         Activities that are held don't count, nor do timers.
         """
-        held = {(call.workflow_id, call.name) for call in self.calls if call.held}
+        held = {(call.workflow_id, call.activity_id) for call in self.calls if call.held}
         for handle in self.handles:
             for run in (await tree(self.client, handle)).values():
                 description = (await run.describe()).raw_description
@@ -327,7 +329,7 @@ class Lab(Watch):
                     return False
                 for pending in description.pending_activities:
                     is_cancelled = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-                    if is_cancelled or (run.id, pending.activity_type.name) not in held:
+                    if is_cancelled or (run.id, pending.activity_id) not in held:
                         return False
         return True
 

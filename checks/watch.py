@@ -38,6 +38,7 @@ class Call:
     subject: str
     """The host or cluster that it is about."""
     workflow_id: str
+    activity_id: str
     attempt: int
     details: Any
     """The heartbeat details with which the attempt began."""
@@ -61,7 +62,7 @@ class Watch(Interceptor):
         self.trouble: asyncio.Future[CheckFailure] = asyncio.get_running_loop().create_future()
         """Set as soon as there is an error in a learner's code."""
         self.last_news = 0.0
-        """When an activity last began or ended, by `time.monotonic`."""
+        """When an activity last began or ended, or a client printed something, by `time.monotonic`."""
         self.news = asyncio.Condition()
         self._gates: dict[tuple[str, str], asyncio.Event] = {}
         self._loop = asyncio.get_running_loop()
@@ -179,7 +180,12 @@ class _WatchedActivity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
         call = Call(
-            info.activity_type, subject_of(input.args), info.workflow_id or "", info.attempt, info.heartbeat_details
+            name=info.activity_type,
+            subject=subject_of(input.args),
+            workflow_id=info.workflow_id or "",
+            activity_id=info.activity_id,
+            attempt=info.attempt,
+            details=info.heartbeat_details,
         )
         for host in [value for value in input.args if isinstance(value, HostPatchInput)]:
             if not host.hostname.startswith(f"{host.cluster}_"):

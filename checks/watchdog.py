@@ -48,14 +48,17 @@ class Watchdog:
             line = where_it_is(sys._current_frames().get(self._main_thread))
             # Where no line of a learner's is at fault, the machine is merely busy.
             if line and time.monotonic() - self._last_turn > BLOCKED_AFTER:
-                self._report.failed(
-                    Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING),
-                    CheckFailure(
-                        f"For {BLOCKED_AFTER:g} seconds nothing else in the worker got a turn.",
-                        "An `async def` awaits whatever takes time: `await asyncio.sleep(1)`, never `time.sleep(1)`.",
-                        line,
-                    ),
-                )
-                # The event loop can't clean up any more: the server and whatever else was started are ended from here.
-                subprocess.run(["pkill", "-P", str(os.getpid())], check=False)
-                os._exit(1)
+                try:
+                    self._report.failed(
+                        Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING),
+                        CheckFailure(
+                            f"For {BLOCKED_AFTER:g} seconds nothing else in the worker got a turn.",
+                            "An `async def` awaits whatever takes time: `await asyncio.sleep(1)`, never "
+                            "`time.sleep(1)`.",
+                            line,
+                        ),
+                    )
+                    # The event loop can't clean up any more: the server and whatever else was started end from here.
+                    subprocess.run(["pkill", "-P", str(os.getpid())], check=False)
+                finally:
+                    os._exit(1)

@@ -82,7 +82,8 @@ async def judge_alone(exercise: Exercise, submission: Submission, report: Report
 
 def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> int:
     """Print what is left to say. Returns the exit code."""
-    if verdict.failed and verdict.failure:
+    if verdict.failure is not None:
+        assert verdict.failed is not None  # A check that has not begun yet finds nothing.
         report.failed(verdict.failed, verdict.failure)
         return 1
     what_next = {

@@ -4,6 +4,7 @@ from support import PROJECT
 from support.script import UserError
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -127,11 +128,10 @@ class Process:
 
     def kill(self) -> None:
         """End it, and all that it has started in its own group, as a crash does. Returns when it is over."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self.popen.kill()
-        self.is_over.wait()
+        self.popen.wait()
+        self.is_over.wait(1)  # Not longer: another program may have inherited its output, and go on.
 
     async def stop(self, patience: float = 15) -> int:
         """Stop it as SIGTERM does, or if it takes over `patience` seconds, by force. Returns the exit code."""

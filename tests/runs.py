@@ -2,7 +2,7 @@
 
 from checks.names import VAULT, YES
 from support.histories import Handle
-from workflow.types import ApprovalAnswer, SystemPatchInput
+from workflow.types import ApprovalAnswer, ClusterPatchInput, SystemPatchInput
 from workflow.versions import Version, activities_of, find_version
 
 import itertools
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
@@ -28,6 +29,17 @@ def patch_input(clusters: list[str] = CLUSTERS, pilot_count: int = 3, approval_t
 def id_of(name: str) -> str:
     """The id of a version's workflow that a client of this process starts, which is its task queue too."""
     return "-".join(filter(None, ["system-patch", name, os.environ.get("WORKSHOP_LEARNER")]))
+
+
+def with_three_hosts(version: str) -> Any:
+    """The version's activities, with three hosts in each cluster: enough to see them wait for each other."""
+
+    class ThreeHosts(find_version(version).activities):  # type: ignore[misc]
+        @activity.defn
+        async def get_cluster_hosts_activity(self, cluster: ClusterPatchInput) -> list[str]:
+            return HOSTS[cluster.name][:3]
+
+    return ThreeHosts
 
 
 @asynccontextmanager

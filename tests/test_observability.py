@@ -39,7 +39,7 @@ DASHBOARD = json.loads((GRAFANA / "dashboards" / "workers.json").read_text())
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"] != "row"}
 QUERIES = [(title, target["expr"]) for title, panel in PANELS.items() for target in panel["targets"]]
 
-WORKFLOWS = 3
+WORKFLOWS = 2
 HOSTS = 15 * WORKFLOWS
 SLOTS = 2
 PACE = 0.04  # At which an activity runs 66 milliseconds on average, and an update 360.

@@ -5,7 +5,7 @@ from support.ports import free_port
 from support.web import read_page
 from tests.conftest import listening_addresses
 from tests.faults import Place, place
-from tests.runs import approve, id_of, patch_input, scheduled, start, worker
+from tests.runs import approve, id_of, patch_input, scheduled, start, with_three_hosts, worker
 from workflow.activities import SimulatedVault
 from workflow.versions import find_version, released_versions, version_number
 
@@ -38,7 +38,8 @@ async def test_no_history_and_no_log_holds_the_vault_token_or_an_ssh_key(
     monkeypatch.setenv("VAULT_TOKEN", "planted-token")
     monkeypatch.setattr(SimulatedVault, "read_ssh_key", read_ssh_key)
     caplog.set_level(logging.DEBUG)
-    async with worker(client, version, pace=0.1 if version == "v7" else 0) as found:
+    activities = with_three_hosts(version)(0.1 if version == "v7" else 0)
+    async with worker(client, version, activities=activities) as found:
         handle = await start(client, found, patch_input(["cluster2"]))
         await approve(handle, found)
         if version == "v7":

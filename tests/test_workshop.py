@@ -53,8 +53,9 @@ def test_start_makes_the_starting_version_but_for_its_names(exercise: Exercise) 
 
 
 def test_a_learner_who_has_not_begun_yet_does_not_pass(run: Run, elsewhere: str) -> None:
-    run("python", "workshop.py", "start", "1", cwd=elsewhere).end()
-    assert run("python", "workshop.py", "check", "1", cwd=elsewhere).end()[0] == 1
+    assert run("python", "workshop.py", "start", "1", cwd=elsewhere).end()[0] == 0
+    code, output = run("python", "workshop.py", "check", "1", cwd=elsewhere).end()
+    assert code == 1 and "  FAIL  2." in output
 
 
 def test_git_sees_nothing_of_a_learners_files(run: Run, elsewhere: str) -> None:
@@ -261,7 +262,7 @@ async def test_check_7_tells_whether_activities_wait_with_these_settings_and_why
     assert len(steps) == passed and says in said
 
 
-def test_check_7_runs_the_whole_load_from_the_command_line(run: Run) -> None:
+def test_check_7_begins_from_the_command_line_and_stops_by_ctrl_c(run: Run) -> None:
     check = run("python", "workshop.py", "check", "7", "--max-concurrent-activities", "50")
     check.wait_for("ok    1. A worker starts with your settings")
     check.signal(signal.SIGINT)
