@@ -6,7 +6,7 @@ from checks.failure import CheckFailure
 from checks.names import VAULT, YES
 from checks.watch import TroubleHandler, Watch
 from support.client import ending_of
-from support.histories import Handle, history, tree
+from support.histories import Handle, history
 from workflow.activities import SystemPatchActivities
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
 from workflow.versions import Version, activities_of
@@ -75,6 +75,7 @@ class Lab(Watch):
         self.handles: list[Handle] = []
         """The workflows that were started so far."""
         self._begun: list[asyncio.Task[Any]] = []
+        self._closed: set[str] = set()
 
     # Starting, answering, asking.
 
@@ -288,7 +289,7 @@ class Lab(Watch):
             if silent >= patience:
                 if await self.is_quiet():
                     return condition()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
 
     async def _wait_for_news(self, condition: Callable[[], bool], deadline: float) -> bool:
         """Wait until the condition holds, or until this time. Returns whether it holds."""
@@ -322,15 +323,20 @@ class Lab(Watch):
         Activities that are held don't count, nor do timers.
         """
         held = {(call.workflow_id, call.activity_id) for call in self.calls if call.held}
-        for handle in self.handles:
-            for run in (await tree(self.client, handle)).values():
-                description = (await run.describe()).raw_description
-                if description.HasField("pending_workflow_task"):
+        runs = [handle for handle in self.handles if handle.id not in self._closed]
+        while runs:
+            run = runs.pop()
+            description = (await run.describe()).raw_description
+            if description.workflow_execution_info.close_time.seconds:
+                self._closed.add(run.id)
+                continue
+            if description.HasField("pending_workflow_task"):
+                return False
+            for pending in description.pending_activities:
+                is_cancelled = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+                if is_cancelled or (run.id, pending.activity_id) not in held:
                     return False
-                for pending in description.pending_activities:
-                    is_cancelled = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-                    if is_cancelled or (run.id, pending.activity_id) not in held:
-                        return False
+            runs += [self.client.get_workflow_handle(child.workflow_id) for child in description.pending_children]
         return True
 
     def begin(self, scenario: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
