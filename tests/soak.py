@@ -4,7 +4,7 @@ For maintainers: it takes some minutes. What goes wrong is printed with the comm
 """
 
 from support.script import run_script
-from tests.faults import FAULTS, Outcome, Place, place, try_faults
+from tests.faults import FAULTS, HOSTS, Outcome, Place, place, try_faults
 from workflow.versions import released_versions
 
 import argparse
@@ -88,7 +88,7 @@ async def room() -> int:
         await worker.printed("is running:")
         answer = ["--reject"] if number % 2 else []
         client = here.start("client", "python", "temporal_client.py", "v6", "--clusters", "cluster3", *answer, **name)
-        expected = "ApprovalRejected: Rejected by the client" if number % 2 else "cluster3_host5"
+        expected = "ApprovalRejected: Rejected by the client" if number % 2 else f"cluster3_host{HOSTS}"
         return await client.ended() == number % 2 and expected in client.text()
 
     with tempfile.TemporaryDirectory() as folder:
