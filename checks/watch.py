@@ -215,6 +215,7 @@ class TroubleHandler(logging.Handler):
         """Take whom to report to."""
         super().__init__(logging.WARNING)
         self._watch = watch
+        self._blocked: set[object] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report the record's exception, or what the SDK's core says of the workflow's code."""
@@ -232,4 +233,8 @@ class TroubleHandler(logging.Handler):
                     )
                 )
         elif record.getMessage().startswith("Failed"):  # An activation, and with it the workflow's task.
+            # Once it may be a busy machine that does not let go on. The server offers the task again.
+            if "TMPRL1101" in str(error) and record.args not in self._blocked:
+                self._blocked.add(record.args)
+                return
             self._watch.report(explain_workflow_error(error))
