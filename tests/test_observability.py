@@ -16,6 +16,7 @@ from tests import prometheus
 from tests.conftest import Refused, Run
 from tests.prometheus import Prometheus
 from tests.runs import id_of
+from workflow.versions import find_version
 
 import json
 import math
@@ -80,12 +81,16 @@ async def run_load(client: Client, measured: Prometheus, *workers: list[str]) ->
         load = ["--workflows", str(WORKFLOWS), "--interval", "1", "--metrics-addresses", addresses]
         code, output = Process("python", "temporal_client_v8.py", *load).end()
         assert code == 0, output
-        measured_at = measured.wait_for(query_of("Hosts patched (number)", "hosts"), HOSTS)
+        measured.wait_for(query_of("Hosts patched (number)", "hosts"), HOSTS)
+        ends = (
+            f'sum(temporal_workflow_endtoend_latency_count{{workflow_type="{find_version("v8").workflow.__name__}"}})'
+        )
+        measured_at = measured.wait_for(ends, WORKFLOWS)
     finally:
         for script in scripts:
             script.signal(signal.SIGTERM)
-        ends = [script.end() for script in scripts]
-    for code, said in ends:
+        outputs = [script.end() for script in scripts]
+    for code, said in outputs:
         assert code == 0 and said.endswith("Worker stopped.") and "Traceback" not in said
 
     load_run = Load(output, measured_at, [], [], [])
