@@ -65,6 +65,7 @@ async def pilots_first(lab: Lab) -> None:
 
 async def patch_without_pilots(lab: Lab) -> None:
     """Patch a cluster in which no host is a pilot. Raises `CheckFailure` if that does not work."""
+    lab.small_clusters.add("cluster8")
     handle = await lab.start(["cluster8"], pilot_count=0)
     await lab.approve(handle)
     await lab.result(handle, "With a pilot_count of 0 there are no pilots, and the other hosts are patched.")

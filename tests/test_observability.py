@@ -16,7 +16,6 @@ from tests import prometheus
 from tests.conftest import Refused, Run
 from tests.prometheus import Prometheus
 from tests.runs import id_of
-from workflow.versions import find_version
 
 import json
 import math
@@ -82,9 +81,7 @@ async def run_load(client: Client, measured: Prometheus, *workers: list[str]) ->
         code, output = Process("python", "temporal_client_v8.py", *load).end()
         assert code == 0, output
         measured.wait_for(query_of("Hosts patched (number)", "hosts"), HOSTS)
-        ends = (
-            f'sum(temporal_workflow_endtoend_latency_count{{workflow_type="{find_version("v8").workflow.__name__}"}})'
-        )
+        ends = 'sum(temporal_workflow_endtoend_latency_count{workflow_type="SystemPatchWorkflow_V8"})'
         measured_at = measured.wait_for(ends, WORKFLOWS)
     finally:
         for script in scripts:
