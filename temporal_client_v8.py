@@ -9,7 +9,7 @@ from support.connection import connect, web_ui_link
 from support.flags import metrics_address, whole_number
 from support.load import Durations, Load, conclusion
 from support.metrics import END_TO_END, EXECUTION, METRICS_PORTS, QUEUE_WAIT, Metrics, mean, p95_bucket, since, total
-from support.script import UserError, run_script
+from support.script import UserError, run_script, within
 
 import argparse
 import asyncio
@@ -36,7 +36,7 @@ async def run_client(workflows: int, interval: float, metrics_addresses: list[st
     link = web_ui_link(client, first.id, first.first_execution_run_id)
     print(f"Starting workflow 1 of {workflows}, one each {interval:g} s: {link}", flush=True)
     try:
-        await asyncio.wait_for(load.approve(first), WORKER_TIMEOUT)
+        await within(WORKER_TIMEOUT, load.approve(first))
     except asyncio.TimeoutError:
         await first.terminate("No worker answered")
         raise UserError(

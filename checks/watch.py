@@ -4,7 +4,7 @@ from checks.clock import Clock, timed_by
 from checks.explain import blocking_call, explain_core_message, explain_workflow_error
 from checks.failure import CheckFailure
 from checks.names import GET_HOSTS, UPDATE, hosts_of, subject_of
-from checks.traces import shortened
+from checks.traces import is_learners, shortened
 from support.histories import Handle
 from workflow.types import HostPatchInput
 
@@ -12,8 +12,9 @@ import asyncio
 import dataclasses
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
@@ -105,7 +106,11 @@ class Watch(Interceptor):
 
     def queries(self) -> int:
         """Return how many queries were answered so far."""
-        return _WatchedQuery.answered
+        return len(_WatchedQuery.asked_at)
+
+    def queried_since(self, workflow_id: str, event_id: int) -> bool:
+        """Return whether a query of a workflow was answered when its history already had this event."""
+        return any(id == workflow_id and length >= event_id for id, length in _WatchedQuery.asked_at)
 
     # Telling.
 
@@ -198,10 +203,12 @@ class _WatchedActivity(ActivityInboundInterceptor):
 
 
 class _WatchedQuery(WorkflowInboundInterceptor):
-    answered = 0  # By all workflows of this process.
+    # For each query of any workflow of this process: its workflow id, and how many events the workflow knew of.
+    asked_at: ClassVar[list[tuple[str, int]]] = []
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
-        _WatchedQuery.answered += 1
+        info = workflow.info()
+        _WatchedQuery.asked_at.append((info.workflow_id, info.get_current_history_length()))
         before = {name: repr(value) for name, value in vars(workflow.instance()).items()}
         answer = await super().handle_query(input)
         for name, value in vars(workflow.instance()).items():
@@ -234,9 +241,15 @@ class TroubleHandler(logging.Handler):
                         shortened(error),
                     )
                 )
-        elif record.getMessage().startswith("Failed"):  # An activation, and with it the workflow's task.
-            # Once it may be a busy machine that does not let go on. The server offers the task again.
-            if "TMPRL1101" in str(error) and record.args not in self._blocked:
-                self._blocked.add(record.args)
-                return
-            self._watch.report(explain_workflow_error(error))
+        elif record.getMessage().startswith("Failed") and not self._may_be_slow(error, record.args):
+            self._watch.report(explain_workflow_error(error))  # An activation, and with it the workflow's task.
+
+    def _may_be_slow(self, error: BaseException, run: object) -> bool:
+        """Return whether a run that has blocked may just be on a busy machine: once, and not in a learner's own line.
+
+        The server offers the task again.
+        """
+        if "TMPRL1101" not in str(error) or run in self._blocked:
+            return False
+        self._blocked.add(run)
+        return not any(is_learners(frame.filename) for frame in traceback.extract_tb(error.__traceback__)[-1:])

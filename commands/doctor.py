@@ -5,7 +5,7 @@ from support.connection import connect, connect_config, web_ui_link
 from support.pid_lock import running_workers
 from support.ports import UI_PORT_DISTANCE, port_is_taken
 from support.processes import run_command
-from support.script import UserError
+from support.script import UserError, within
 from support.temporal_cli import installed_cli
 from support.terminal import GREEN, PLAIN, RED, colored
 from support.web import read_page
@@ -59,7 +59,7 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
     address = "the server"
     try:
         address = connect_config()["target_host"]
-        client = await asyncio.wait_for(connect(), 3)
+        client = await within(3, connect())
         await client.count_workflows()  # The namespace exists.
         yield "ok", f"Server: {address} answers, namespace {client.namespace}"
     except (UserError, asyncio.TimeoutError) as error:
@@ -95,7 +95,7 @@ async def docker() -> str:
         return "not installed"
     asking = run_command(["docker", "info", "--format", "{{.ServerVersion}}"])
     try:
-        [version] = await asyncio.wait_for(asking, 10)
+        [version] = await within(10, asking)
     except asyncio.TimeoutError:
         return "installed, but its engine does not answer"
     except (UserError, ValueError):

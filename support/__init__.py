@@ -28,5 +28,5 @@ PROJECT = Path(__file__).parent.parent
 # traceback, or nothing at all where it comes at a moment in which Python can't raise an exception. This must be in
 # place before the SDK is imported, which takes most of a script's first second: so all files import our own modules
 # first (see pyproject.toml).
-if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).parent == PROJECT:
+if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).absolute().parent == PROJECT:
     signal.signal(signal.SIGINT, signal.SIG_DFL)

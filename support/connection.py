@@ -1,7 +1,7 @@
 """The connection to a Temporal server, from the environment or from the Temporal CLI's configuration file."""
 
 from support.logs import short_logging_runtime
-from support.script import UserError
+from support.script import UserError, within
 from support.strict_input import RightArguments, strict_data_converter
 
 import asyncio
@@ -45,7 +45,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
             interceptors=[RightArguments()],
             runtime=runtime or short_logging_runtime(),
         )
-        return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
+        return await within(CONNECT_TIMEOUT, connecting)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
         address = config["target_host"]
         if address == DEFAULT_ADDRESS:

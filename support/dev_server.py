@@ -1,6 +1,6 @@
 """How the development server is set up."""
 
-from support.script import UserError
+from support.script import UserError, within
 from support.temporal_cli import find_temporal_cli
 
 import asyncio
@@ -34,7 +34,7 @@ FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchr
 async def server_answers(port: int) -> bool:
     """Return whether a Temporal server answers on this port of this machine."""
     try:
-        await asyncio.wait_for(Client.connect(f"127.0.0.1:{port}"), 3)
+        await within(3, Client.connect(f"127.0.0.1:{port}"))
     except (RuntimeError, asyncio.TimeoutError):
         return False
     return True

@@ -1,7 +1,7 @@
 """Other programs that this one starts."""
 
 from support import PROJECT
-from support.script import UserError
+from support.script import UserError, within
 
 import asyncio
 import contextlib
@@ -137,7 +137,7 @@ class Process:
         """Stop it as SIGTERM does, or if it takes over `patience` seconds, by force. Returns the exit code."""
         self.signal(signal.SIGTERM)
         try:
-            return await asyncio.wait_for(self.ended(), patience)
+            return await within(patience, self.ended())
         except asyncio.TimeoutError:
             self.kill()
             return await self.ended()

@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
+T = TypeVar("T")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -25,6 +26,22 @@ class UserError(Exception):
     def __str__(self) -> str:
         """Return the text, whatever it quotes."""
         return one_line(super().__str__())
+
+
+async def within(seconds: float, awaitable: Awaitable[T]) -> T:
+    """Wait for something, but not for longer. Raises `asyncio.TimeoutError` when the time is over.
+
+    Unlike `asyncio.wait_for` up to Python 3.11, it never loses a cancellation, and with it a Ctrl-C, that comes just
+    when the wait is over (https://github.com/python/cpython/issues/86296).
+    """
+    task = asyncio.ensure_future(awaitable)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def stop_event() -> asyncio.Event:

@@ -6,11 +6,12 @@ from support import PROJECT, connection
 from support.connection import connect, connect_config, web_ui_link
 from support.logs import shorten_core_message
 from support.ports import free_port
-from support.script import UserError
+from support.script import UserError, within
 from tests.conftest import Refused, Run
 from tests.runs import id_of
 from workflow.versions import VersionError, find_version
 
+import asyncio
 import logging
 import re
 import signal
@@ -398,3 +399,19 @@ def test_sigterm_stops_the_demo_and_all_that_it_started(run: Run, elsewhere: str
     assert code == 130 and "Traceback" not in output
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_a_ctrl_c_that_comes_just_when_a_wait_is_over_is_not_lost() -> None:
+    waited_for = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(within(60, waited_for))
+    await asyncio.sleep(0)
+    waited_for.set_result(None)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_wait_ends_when_its_time_is_over_and_with_what_it_waits_for() -> None:
+    assert await within(60, asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(asyncio.TimeoutError):
+        await within(0, asyncio.Event().wait())
