@@ -93,18 +93,20 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     expected = "When an attempt is silent for longer than the heartbeat timeout, another one completes the update."
     await lab.wait(lambda: len(updates(lab)) > 1, patience=timeout.total_seconds() + 4)
     await lab.result(handle, expected)
-    second = updates(lab)[1:2]
-    if not second or not second[0].details:
+    if not any(update.details for update in updates(lab)[1:]):
         raise CheckFailure("After the crash the update began without the details of the last heartbeat.", expected)
 
 
 class CrashingClock(Clock):
-    """In the first attempt of an update, time stands still after the first step, as if the worker had died."""
+    """In an update's first attempt, time stands still after the first step, as if the worker had died.
+
+    It does so once more if the heartbeat of the first attempt has not arrived, as can happen on a busy machine.
+    """
 
     def __init__(self, call: Call) -> None:
         """Take the attempt."""
         super().__init__()
-        self._crashes = call.name == UPDATE and call.attempt == 1
+        self._crashes = call.name == UPDATE and not call.details and call.attempt < 3
 
     async def sleep(self, seconds: float) -> None:
         """Stand in for `asyncio.sleep`."""

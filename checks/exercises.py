@@ -99,7 +99,6 @@ EXERCISES = {
             start="v3",
             solution="v4",
             writes_activities=True,
-            time_limit=14,
         ),
         Exercise(
             number=4,

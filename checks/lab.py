@@ -45,9 +45,9 @@ _numbers = itertools.count(1)
 PATIENCE = 1.5  # Seconds without any news after which nothing more is expected to happen.
 # Seconds without any news after which nothing more is expected although something is still under way. On an idle
 # machine a workflow's code is run within milliseconds; a busy one may need long.
-BUSY_PATIENCE = 6.0
+BUSY_PATIENCE = 12.0
 WORKFLOW_THREADS = 16
-RPC_TIMEOUT = timedelta(seconds=3)
+RPC_TIMEOUT = timedelta(seconds=10)
 
 AS_NEW = "The workflow began anew, by continue_as_new."
 ANSWERED = "It can be answered once, at any time after its start."
@@ -147,7 +147,7 @@ class Lab(Watch):
                 ) from error
             raise CheckFailure(f"A first answer by update was refused: {error.cause}", ANSWERED) from error
         except RPCTimeoutOrCancelledError as error:
-            raise CheckFailure("The update got no reply within 3 seconds.", ANSWERED) from error
+            raise CheckFailure(f"The update got no reply within {RPC_TIMEOUT.seconds} seconds.", ANSWERED) from error
 
     async def approve(self, handle: Handle) -> None:
         """Say yes, by update or by signal, if the workflow takes one of them."""
@@ -320,8 +320,16 @@ class Lab(Watch):
     async def is_quiet(self) -> bool:
         """Return whether nothing is under way from which news could come: no workflow's code, and no activity.
 
-        Activities that are held don't count, nor do timers.
+        Activities that are held don't count, nor do timers. It takes two looks, for between two steps the server may
+        be about to pass something on, from a child to its parent, say.
         """
+        news = self.last_news
+        if not await self._nothing_is_pending():
+            return False
+        await asyncio.sleep(0.3)
+        return await self._nothing_is_pending() and self.last_news == news
+
+    async def _nothing_is_pending(self) -> bool:
         held = {(call.workflow_id, call.activity_id) for call in self.calls if call.held}
         runs = [handle for handle in self.handles if handle.id not in self._closed]
         while runs:

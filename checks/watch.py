@@ -81,6 +81,9 @@ class Watch(Interceptor):
         """Let held activities go on."""
         for subject in subjects:
             self._gates[name, subject].set()
+            for call in self.calls:
+                call.held = call.held and (call.name, call.subject) != (name, subject)
+        self.last_news = time.monotonic()
 
     def begun(self, name: str | None = None) -> set[str]:
         """Return the hosts or clusters for which an activity (this one, or any) was begun."""
