@@ -39,6 +39,7 @@ class Call:
     subject: str
     """The host or cluster that it is about."""
     workflow_id: str
+    run_id: str
     activity_id: str
     attempt: int
     details: Any
@@ -94,8 +95,9 @@ class Watch(Interceptor):
         return {call.subject for call in self.calls if call.name == name and call.done}
 
     def updates_of(self, host: str) -> int:
-        """Return how often the host's update was done."""
-        return len([call for call in self.calls if (call.name, call.subject, call.done) == (UPDATE, host, True)])
+        """Return how often the host's update was done. Several attempts of one activity count once."""
+        done = [call for call in self.calls if (call.name, call.subject, call.done) == (UPDATE, host, True)]
+        return len({(call.run_id, call.activity_id) for call in done})
 
     def activities_in(self, *handles: Handle) -> list[str]:
         """Return the names of the activities of these workflows, in the order in which they were begun."""
@@ -193,6 +195,7 @@ class _WatchedActivity(ActivityInboundInterceptor):
             name=info.activity_type,
             subject=subject_of(input.args),
             workflow_id=info.workflow_id or "",
+            run_id=info.workflow_run_id or "",
             activity_id=info.activity_id,
             attempt=info.attempt,
             details=info.heartbeat_details,
