@@ -4,7 +4,7 @@ With --attach it follows the run that is there.
 Exit codes: 0 the workflow completed, 1 it failed, 2 wrong use or no server, 130 Ctrl-C (the workflow goes on).
 """
 
-from support.client import ending_of, is_closed, latest_run_id, look_for_worker, seconds_of, server_may_go
+from support.client import ending_of, following, is_closed, latest_run_id, look_for_worker, seconds_of
 from support.client_flags import read_flags
 from support.connection import connect, web_ui_link
 from support.script import run_script
@@ -50,7 +50,7 @@ async def run_client(
     print(f"Web UI: {web_ui_link(client, version.workflow_id, run_id)}", flush=True)
     # With its run id, so that nothing goes to a run that has replaced this one.
     handle: Handle = client.get_workflow_handle_for(version.workflow.run, version.workflow_id, run_id=run_id)
-    with server_may_go(version):
+    async with following(client, handle, version):
         await look_for_worker(handle, version)
         if version.has_approval and not await is_closed(handle):
             if answer is not None:

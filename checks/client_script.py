@@ -49,14 +49,17 @@ class ClientScript:
         """Return whether all is read and the process is over."""
         return self._process.is_over.is_set()
 
-    async def wait(self, condition: Callable[[], bool]) -> bool:
-        """Wait until the condition holds. Returns whether it does some seconds after the client's last sign of life."""
-        await self._lab.wait(lambda: bool(self.lines) or self.ended() or condition(), START_PATIENCE)
-        return await self._lab.wait(condition, PATIENCE)
+    async def wait(self, condition: Callable[[], bool], sleeps: float = 0) -> bool:
+        """Wait until the condition holds. Returns whether it does some seconds after the client's last sign of life.
 
-    async def wait_for_end(self) -> bool:
+        `sleeps` is for how many seconds a right client may rest without such a sign.
+        """
+        await self._lab.wait(lambda: bool(self.lines) or self.ended() or condition(), START_PATIENCE)
+        return await self._lab.wait(condition, PATIENCE + sleeps)
+
+    async def wait_for_end(self, sleeps: float = 0) -> bool:
         """Wait until it is over. Returns whether it is."""
-        return await self.wait(self.ended)
+        return await self.wait(self.ended, sleeps)
 
     def failure(self, seen: str, expected: str) -> CheckFailure:
         """Return what is wrong, with how the client ended and what it printed."""

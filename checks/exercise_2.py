@@ -14,7 +14,10 @@ from temporalio.api.enums.v1 import EventType
 
 CLUSTER = "cluster3"
 FIRST, SECOND = hosts_of(CLUSTER, 2)
+# Seconds between two questions of the client: few, to see that it asks again and again, and so many that the news of
+# the workflow's end comes in between, to see that it asks once more after that.
 POLL_INTERVAL = 0.2
+LONG_POLL_INTERVAL = 4.0
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
@@ -78,6 +81,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     if lab.script is not None:
         yield Step("Your client asks again and again, and prints what is new", place(2, "Your task", "point 3"))
         await client_prints(lab)
+        await client_asks_after_the_end(lab)
 
 
 def about(steps: list[str], host: str) -> list[str]:
@@ -177,12 +181,30 @@ async def client_prints(lab: Lab) -> None:
         await client.wait_for_end()
         if client.exit_code != 0:
             raise client.failure("", "In the end the client prints the result, and its exit code is 0.")
-        asked_after_end = lab.queried_since(client.workflow.id, await last_task_of(client.workflow))
         steps = await lab.completed_steps(client.workflow)
-        if missing(steps) or not asked_after_end:
-            raise client.failure(
-                f"In the end the list was {steps}.", "After the workflow's end the client asks once more."
-            )
+        if missing(steps):
+            raise not_asked_after_the_end(client, steps)
+
+
+async def client_asks_after_the_end(lab: Lab) -> None:
+    """Let a workflow of the client's end just after the client has asked."""
+    cluster = "cluster5"
+    last = hosts_of(cluster, 2)[1]
+    lab.hold(HEALTH, last)
+    queries = lab.queries()
+    flags = ["--clusters", cluster, "--pilot-count", "1", "--poll-interval", str(LONG_POLL_INTERVAL)]
+    async with ClientScript(lab, *flags) as client:
+        if not await client.wait(lambda: last in lab.begun(HEALTH) and lab.queries() > queries, LONG_POLL_INTERVAL):
+            raise client.failure("The client's workflow did not get on.", "It goes on while the client asks.")
+        lab.release(HEALTH, last)
+        await client.wait_for_end(LONG_POLL_INTERVAL)
+        if not lab.queried_since(client.workflow.id, await last_task_of(client.workflow)):
+            raise not_asked_after_the_end(client, await lab.completed_steps(client.workflow))
+
+
+def not_asked_after_the_end(client: ClientScript, steps: list[str]) -> CheckFailure:
+    """Return what it means that the client has not seen the last steps."""
+    return client.failure(f"In the end the list was {steps}.", "After the workflow's end the client asks once more.")
 
 
 async def last_task_of(handle: Handle) -> int:

@@ -35,8 +35,10 @@ def diff(exercise: Exercise, mine: bool) -> int:
     changes = [(label, before, f"workflow/system_patch_workflow_{solution}.py", after)]
     changes += changed_activities(exercise, mine)
     if exercise.client_function:
-        own = CLIENT.read_text() if mine and CLIENT.exists() else learners_client(exercise.number)
-        changes.append((CLIENT.name, own, "temporal_client.py", learners_client(exercise.number + 1)))
+        client, own = f"temporal_client.py as `start {exercise.number}` gives it", learners_client(exercise.number)
+        if mine and CLIENT.exists():
+            client, own = CLIENT.name, CLIENT.read_text()
+        changes.append((client, own, "temporal_client.py", learners_client(exercise.number + 1)))
     lines = [line for change in changes for line in unified(*change)]
     print("\n".join(lines) if lines else "No difference.")
     return 0

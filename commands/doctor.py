@@ -2,13 +2,15 @@
 
 from commands.start import WORKFLOW, for_exercise
 from support.connection import connect, connect_config, web_ui_link
+from support.failing_tasks import failing_tasks
 from support.pid_lock import running_workers
 from support.ports import UI_PORT_DISTANCE, port_is_taken
 from support.processes import run_command
 from support.script import UserError, within
-from support.temporal_cli import installed_cli
-from support.terminal import GREEN, PLAIN, RED, colored
+from support.temporal_cli import OLDEST_SERVER, installed_cli, numbers, what_it_is
+from support.terminal import GREEN, PLAIN, RED, YELLOW, colored
 from support.web import read_page
+from workflow.versions import VersionError, find_version, known_versions
 
 import asyncio
 import shutil
@@ -18,7 +20,11 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from urllib.parse import urlsplit
 
-from temporalio.service import RPCError
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+COLORS = {"ok": GREEN, "TO DO": RED, "NOTE": YELLOW}
 
 
 async def doctor() -> int:
@@ -26,23 +32,26 @@ async def doctor() -> int:
     ready = True
     async for mark, text in findings():
         ready = ready and mark != "TO DO"
-        print(f"{colored(f'{mark:<6}', {'ok': GREEN, 'TO DO': RED}.get(mark, PLAIN))} {text}", flush=True)
+        print(f"{colored(f'{mark:<6}', COLORS.get(mark, PLAIN))} {text}", flush=True)
     print("\nYou can begin." if ready else "\nDo what is marked TO DO, then ask again.")
     return 0 if ready else 1
 
 
 async def findings() -> AsyncIterator[tuple[str, str]]:
-    """Yield a mark (ok, TO DO, or - for what is just to be known) and a line, one for each thing."""
+    """Yield a mark (ok, TO DO, NOTE for a warning, - for what is just to be known) and a line, one for each thing."""
     yield "ok", f"Python {sys.version.split()[0]}"
     try:
         packages = [f"{name} {installed_version(name)}" for name in ("temporalio", "pytest", "pytest-asyncio")]
         yield "ok", f"Packages: {', '.join(packages)}"
     except PackageNotFoundError as error:
         yield "TO DO", f"Packages: {error.name} is missing. `make demo` installs all: then source .venv/bin/activate"
-    if cli := await installed_cli():
-        yield "ok", f"Server binary: {cli}"
-    else:
-        yield "TO DO", "Server binary: not there yet. Get it: python temporal_server.py --find-cli"
+    try:
+        if cli := installed_cli():
+            yield "ok", f"Server binary: {cli}, {await what_it_is(cli)}"
+        else:
+            yield "TO DO", "Server binary: not there yet. Get it: python temporal_server.py --find-cli"
+    except UserError as error:
+        yield "TO DO", f"Server binary: {error}"
     async for finding in server_findings():
         yield finding
     running = [f"{name} (process {process})" for name, process in running_workers().items()]
@@ -61,7 +70,8 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
         address = connect_config()["target_host"]
         client = await within(3, connect())
         await client.count_workflows()  # The namespace exists.
-        yield "ok", f"Server: {address} answers, namespace {client.namespace}"
+        version = (await client.workflow_service.get_system_info(GetSystemInfoRequest())).server_version
+        yield "ok", f"Server: {address} answers, version {version}, namespace {client.namespace}"
     except (UserError, asyncio.TimeoutError) as error:
         yield "TO DO", f"Server: {str(error) or f'{address} does not answer'}"
         host, _, port = address.rpartition(":")
@@ -81,12 +91,40 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
     except RPCError as error:
         yield "TO DO", f"Server: {address} answers with an error: {error.message}"
         return
+    if version and numbers(version) < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        yield (
+            "NOTE",
+            f"Server: {version} is older than {oldest}, the oldest that this workshop was tried on. Its Web UI differs "
+            "from what the text describes. A newer one: https://docs.temporal.io/cli",
+        )
+    async for finding in failing_workflows(client):
+        yield finding
     web_ui = "{0.scheme}://{0.netloc}".format(urlsplit(web_ui_link(client, "", None)))
     try:
         await asyncio.to_thread(read_page, web_ui)
         yield "ok", f"Web UI: {web_ui} answers"
     except (OSError, ValueError) as error:
         yield "TO DO", f"Web UI: {web_ui} does not answer ({error}). If it is elsewhere, say so in TEMPORAL_UI_URL"
+
+
+async def failing_workflows(client: Client) -> AsyncIterator[tuple[str, str]]:
+    """Yield what there is to say about the latest run of each version whose code fails again and again."""
+    for name in known_versions():
+        try:
+            failing = await failing_tasks(client, client.get_workflow_handle(find_version(name).workflow_id))
+        except VersionError:  # A learner's file that can't be loaded: its worker and its client say so.
+            continue
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            continue
+        for task in failing[:1]:
+            yield (
+                "TO DO",
+                f"Workflow {task.workflow_id}: its code fails again and again, by {task.reason}. Look at the log of "
+                f"the worker of {name}, mend it, restart that worker, and the workflow goes on.",
+            )
 
 
 async def docker() -> str:

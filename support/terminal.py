@@ -3,7 +3,7 @@
 import os
 import sys
 
-GREEN, RED, CYAN, BOLD, PLAIN = 32, 31, 36, 1, 0
+GREEN, RED, YELLOW, CYAN, BOLD, PLAIN = 32, 31, 33, 36, 1, 0
 
 
 def colored(text: str, color: int) -> str:
