@@ -13,6 +13,7 @@ demo: .venv/ready
 test: static
 	.venv/bin/python -m tests.prometheus
 	.venv/bin/python -m tests.faults
+	.venv/bin/python -m tests.browser
 	.venv/bin/pytest
 
 smoke: static

@@ -8,7 +8,7 @@ from support import PROJECT
 from support.dev_server import prepare_database, server_answers, server_command
 from support.ports import UI_PORT_DISTANCE, port_is_taken
 from support.script import UserError, run_script
-from support.temporal_cli import find_temporal_cli
+from support.temporal_cli import find_temporal_cli, what_it_is
 
 import argparse
 import os
@@ -33,8 +33,9 @@ async def become_server(port: int, ui_port: int, database: Path | None) -> int:
 
 
 async def print_cli() -> int:
-    """Find, download or build the CLI, and print its path. Returns the exit code."""
-    print(f"Temporal CLI: {await find_temporal_cli()}")
+    """Find, download or build the CLI, and print where and which it is. Returns the exit code."""
+    cli = await find_temporal_cli()
+    print(f"Temporal CLI: {cli}, {await what_it_is(cli)}")
     return 0
 
 

@@ -7,7 +7,7 @@ from support.pid_lock import RUN_FOLDER
 from support.ports import UI_PORT_DISTANCE
 from support.processes import Process
 from support.script import UserError, stop_event
-from support.temporal_cli import find_temporal_cli
+from support.temporal_cli import find_temporal_cli, what_it_is
 from workflow.versions import find_version
 
 import asyncio
@@ -36,7 +36,8 @@ async def ensure_server() -> Process | None:
         host, _, port = connect_config()["target_host"].rpartition(":")
         if host not in ("localhost", "127.0.0.1"):
             raise
-    await find_temporal_cli()  # Downloads or builds it where there is none, and says so.
+    cli = await find_temporal_cli()  # Downloads or builds it where there is none, and says so.
+    print(f"Temporal CLI: {await what_it_is(cli)}", flush=True)
     RUN_FOLDER.mkdir(exist_ok=True)
     server = Process("python", "temporal_server.py", "--port", port, output=SERVER_LOG)
     try:

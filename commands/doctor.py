@@ -46,7 +46,7 @@ async def findings() -> AsyncIterator[tuple[str, str]]:
     except PackageNotFoundError as error:
         yield "TO DO", f"Packages: {error.name} is missing. `make demo` installs all: then source .venv/bin/activate"
     try:
-        if cli := installed_cli():
+        if cli := await installed_cli():
             yield "ok", f"Server binary: {cli}, {await what_it_is(cli)}"
         else:
             yield "TO DO", "Server binary: not there yet. Get it: python temporal_server.py --find-cli"

@@ -74,7 +74,7 @@ async def tell_of_failing_tasks(client: Client, handle: WorkflowHandle[Any, Any]
                 told.add(reason)
                 print(
                     f"Nothing moves: the code of workflow {task.workflow_id} fails again and again, by {reason}. "
-                    "Look at the worker's log. Mend it, restart the worker, and the workflow goes on.",
+                    "Look at the worker's log. Mend it and restart the worker: the workflow goes on at the next attempt.",
                     flush=True,
                 )
 

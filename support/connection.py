@@ -70,4 +70,4 @@ def web_ui_link(connected: Client, workflow_id: str, run_id: str | None) -> str:
     else:
         base = f"http://{host}:{int(port) + 1000}"
     run = f"/{run_id}" if run_id else ""
-    return f"{base}/namespaces/{quote(connected.namespace)}/workflows/{quote(workflow_id, safe='')}{run}/history"
+    return f"{base}/namespaces/{quote(connected.namespace)}/workflows/{quote(workflow_id, safe='')}{run}"

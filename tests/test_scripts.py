@@ -304,9 +304,9 @@ def test_what_the_sdks_core_logs_is_cut_down_to_one_line_with_its_reason(message
 async def test_the_web_ui_link_leads_to_where_the_web_ui_is(client: Client, monkeypatch: Any) -> None:
     link = web_ui_link(client, "system-patch-v6/cluster1", "abc")
     port = int(client.service_client.config.target_host.rpartition(":")[2]) + 1000
-    assert link == f"http://127.0.0.1:{port}/namespaces/default/workflows/system-patch-v6%2Fcluster1/abc/history"
+    assert link == f"http://127.0.0.1:{port}/namespaces/default/workflows/system-patch-v6%2Fcluster1/abc"
     monkeypatch.setenv("TEMPORAL_UI_URL", "https://temporal.example.com/")
-    assert web_ui_link(client, "a", None) == "https://temporal.example.com/namespaces/default/workflows/a/history"
+    assert web_ui_link(client, "a", None) == "https://temporal.example.com/namespaces/default/workflows/a"
 
 
 def test_a_server_keeps_its_history_and_stops_cleanly(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.failure import CheckFailure
 from checks.lab import Lab
 from checks.solutions import with_suffix
+from commands import doctor
 from commands.check import what_to_judge
 from commands.diff import diff
 from commands.start import learners_workflow, workflow_code
@@ -190,7 +191,7 @@ def test_diff_has_what_the_exercise_changes_and_is_plain_in_a_pipe(
 ) -> None:
     assert diff(EXERCISES[number], mine=False) == 0
     output = capsys.readouterr().out
-    assert "\033" not in output
+    assert "\033" not in output and "temporal_client_mine.py" not in output
     changed = [line for line in output.splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
     assert not any(line.startswith("-class ") for line in changed)
     for start in EXPECTED_IN_DIFF[number]:
@@ -212,16 +213,59 @@ def test_doctor_says_what_to_do_until_a_learner_can_begin(run: Run, elsewhere: s
     run("python", "workshop.py", "start", "4", **environment).end()
     code, output = run("python", "workshop.py", "doctor", **environment).end()
     assert code == 0 and "TO DO" not in output, output
-    assert f"ok     Server: localhost:{port} answers, namespace default" in output
+    assert re.search(rf"ok     Server: localhost:{port} answers, version [\d.]+, namespace default", output)
     assert f"ok     Web UI: http://localhost:{port + UI_PORT_DISTANCE} answers" in output
     assert f"Worker: v3 (process {worker.pid})" in output
     assert "Your files: for exercise 4" in output
     for line in ("ok     Python 3.", "ok     Packages: temporalio 1.", "ok     Server binary: ", "-      Docker"):
         assert line in output
+    assert "(Server " in output and "NOTE" not in output
     server.signal(signal.SIGTERM)
     server.end()
     code, output = run("python", "workshop.py", "doctor", **environment).end()
     assert code == 1
+
+
+async def test_doctor_warns_of_a_server_that_is_older_than_what_was_tried(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "OLDEST_SERVER", (99, 1, 0))
+    notes = [text async for mark, text in doctor.server_findings() if mark == "NOTE"]
+    assert len(notes) == 1 and "is older than 99.1.0" in notes[0] and "Web UI differs" in notes[0]
+
+
+async def test_a_workflow_whose_code_fails_again_and_again_is_told_by_client_doctor_and_log(
+    client: Client, run: Run, elsewhere: str
+) -> None:
+    """Here it is the code of the hosts, which are children of children."""
+    run("python", "workshop.py", "start", "5", cwd=elsewhere).end()
+    solve(Path(elsewhere), EXERCISES[5])
+    file = Path(elsewhere) / NAMES[0]
+    code, host = file.read_text().split("class SystemPatchWorkflow_Host_Mine:")
+    begin = "    async def run(self, host: HostPatchInput) -> None:\n"
+    assert begin in host
+    slip = f"{begin}        self.steps.append(host.hostname)\n"
+    file.write_text(f"{code}class SystemPatchWorkflow_Host_Mine:{host.replace(begin, slip)}")
+    worker = run("python", "temporal_worker.py", "mine", "--pace", "0", cwd=elsewhere)
+    started = run("python", NAMES[2], "--clusters", "cluster1", cwd=elsewhere)
+    line = await started.printed("Nothing moves: ")
+    assert re.search(r"workflow \S+/cluster1/cluster1_host\d fails again and again, by AttributeError: .*'steps'", line)
+    assert "Look at the worker's log" in line
+
+    said = run("python", "workshop.py", "doctor", cwd=elsewhere)
+    assert await said.ended() == 1
+    [line] = [line for line in said.lines if line.startswith("TO DO  Workflow ")]
+    assert "AttributeError: " in line and "the log of the worker of mine" in line
+
+    assert worker.text().count("Traceback") == 1
+    assert worker.text().count("(its traceback is above)") > 3
+    assert not [line for line in worker.lines if line.startswith("    AttributeError")]
+
+    file.write_text(file.read_text().replace(slip, begin))
+    worker.signal(signal.SIGTERM)
+    await worker.ended()
+    run("python", "temporal_worker.py", "mine", "--pace", "0", cwd=elsewhere)
+    assert await started.ended() == 0 and started.text().count("Nothing moves") == 1, started.text()
 
 
 def test_doctor_sees_that_a_port_is_taken(run: Run, elsewhere: str) -> None:

@@ -1,0 +1,113 @@
+"""The Web UI in a real browser, and pictures of it."""
+
+from support.connection import web_ui_link
+from support.histories import Handle
+from tests import browser
+
+import asyncio
+import io
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.async_api import Locator, Page, TimeoutError
+from temporalio.client import Client
+
+WIDTH, WIDE, HEIGHT = 1440, 2000, 1600  # Pixels. Wide, for the list of children.
+SIDEBAR, MARGIN = 256, 12
+PATIENCE = 60_000  # Milliseconds, for whatever is to appear. A query without a worker takes half a minute.
+LARGEST_PICTURE, COLORS = 150_000, 128  # Bytes.
+
+
+class WebUi:
+    """A page of the Web UI, and which of its words were seen."""
+
+    def __init__(self, client: Client, page: Page, pictures: Path) -> None:
+        self.client = client
+        self.page = page
+        self.pictures = pictures
+        self.seen: set[str] = set()
+
+    async def open(self, run: Handle) -> None:
+        """Open the link to a run that a client prints."""
+        await self.page.goto(web_ui_link(self.client, run.id, run.result_run_id))
+
+    async def sees(self, *texts: str) -> None:
+        """Wait until all these texts are on the page, in capitals or not as they are given."""
+        for text in texts:
+            try:
+                await self.page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
+            except TimeoutError as error:
+                shown = await self.page.inner_text("main")
+                raise AssertionError(f"{text!r} is not on {self.page.url}, but:\n{shown}") from error
+        self.seen |= {*texts}
+
+    async def sees_no_more(self, text: str) -> None:
+        """Wait until a text is not on the page any more."""
+        await self.page.wait_for_function("text => !document.body.innerText.includes(text)", arg=text)
+
+    async def tab(self, name: str) -> None:
+        """Open one of a run's tabs."""
+        await self.page.get_by_role("tab", name=name).click()
+        self.seen.add(name)
+
+    async def press(self, name: str, within: Locator | None = None) -> None:
+        """Press a button with exactly this label."""
+        await (within or self.page).get_by_role("button", name=name, exact=True).click()
+        self.seen.add(name)
+
+    async def choose(self, menu: str, name: str) -> None:
+        """Open a menu by its button, and choose an item in it."""
+        await self.press(menu)
+        await self.page.get_by_role("menuitem", name=name).click()
+        self.seen.add(name)
+
+    async def oldest_first(self) -> None:
+        """Open the list of events, and turn it round: it begins with the newest."""
+        await self.tab("Event History")
+        order = self.page.get_by_role("button", name=re.compile("^(De|A)scending$"))
+        if await order.inner_text() == "Descending":  # The page keeps the order that was chosen in another tab.
+            await self.press("Descending")
+
+    def bar(self, text: str) -> Locator:
+        """Return the bar or square in the timeline with this text beside it."""
+        return self.page.get_by_role("listitem").filter(has_text=text).first
+
+    async def picture(self, name: str, first: Locator, last: Locator | None = None, height: int = 0) -> None:
+        """Take a picture of the page from one part down to another, or of so many pixels from the first one's top.
+
+        With neither, of that part only. The Web UI draws by animations, which have no end to wait for: so the picture
+        is taken when two in a row are the same.
+        """
+        before, taken = b"", b" "
+        while before != taken:
+            before = taken
+            box = await first.bounding_box()
+            end = await last.bounding_box() if last else None
+            assert box is not None
+            left, right = box["x"], box["x"] + box["width"]
+            top, bottom = box["y"], box["y"] + (height or box["height"])
+            if height or last:
+                assert self.page.viewport_size
+                left, right = SIDEBAR, self.page.viewport_size["width"]
+            if end:
+                bottom = end["y"] + end["height"]
+            top, bottom = max(top - MARGIN, 0), min(bottom + MARGIN, HEIGHT)
+            taken = await self.page.screenshot(
+                clip={"x": left, "y": top, "width": right - left, "height": bottom - top}
+            )
+            await asyncio.sleep(0.1)
+        file = self.pictures / f"{name}.png"
+        Image.open(io.BytesIO(taken)).quantize(COLORS).save(file, optimize=True)
+        assert file.stat().st_size < LARGEST_PICTURE, name
+
+
+@asynccontextmanager
+async def opened(client: Client, pictures: Path) -> AsyncIterator[WebUi]:
+    """Open a browser on the Web UI of the server that the client is connected to."""
+    async with browser.running() as chromium:
+        page = await chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.set_default_timeout(PATIENCE)
+        yield WebUi(client, page, pictures)
