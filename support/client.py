@@ -73,8 +73,8 @@ async def tell_of_failing_tasks(client: Client, handle: WorkflowHandle[Any, Any]
             if now - failing_since[reason] >= FAILING_TASK_PATIENCE and reason not in told:
                 told.add(reason)
                 print(
-                    f"Nothing moves: the code of workflow {task.workflow_id} fails again and again, by {reason}. "
-                    "Look at the worker's log. Mend it and restart the worker: the workflow goes on at the next attempt.",
+                    f"Nothing moves: the code of workflow {task.workflow_id} fails again and again, by {reason}. Look "
+                    "at the worker's log. Mend it, restart the worker, and the workflow goes on at its next attempt.",
                     flush=True,
                 )
 

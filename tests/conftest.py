@@ -12,10 +12,10 @@ from support.processes import Process
 from support.temporal_cli import find_temporal_cli
 
 import asyncio
-import logging
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # The sandbox imports a workflow's file anew for each run, and would compile it each time.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    # Python 3.11 can fail to parse anything when it logs a task's exception as it throws the task away
-    # (https://github.com/python/cpython/issues/106905), and wrong solutions leave such tasks behind.
-    log = logging.getLogger("temporalio.worker._workflow_instance")
-    log.addFilter(lambda record: not record.getMessage().startswith("Task exception was never retrieved"))
+    # Python 3.11 can fail to parse anything if a traceback is printed meanwhile, which it parses too, to underline
+    # parts of lines (https://github.com/python/cpython/issues/106905). Wrong solutions leave tasks behind, whose
+    # exceptions are logged whenever they are thrown away.
+    if hasattr(traceback, "_extract_caret_anchors_from_line_segment"):
+        traceback._extract_caret_anchors_from_line_segment = lambda segment: None
     if name := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ["WORKSHOP_LEARNER"] = name
         first = 10_000 + 2 * UI_PORT_DISTANCE * (int(name.removeprefix("gw")) + 1)

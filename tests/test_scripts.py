@@ -176,7 +176,9 @@ def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Run
     assert code == 0 and "Traceback" not in output
     assert "Approval request answered by update: approved. The workflow replied: approved" in output
     assert re.search(
-        rf"Web UI: http://127.0.0.1:\d+/namespaces/default/workflows/{id_of('v3')}/[0-9a-f-]{{36}}/", output
+        rf"Web UI: http://127.0.0.1:\d+/namespaces/default/workflows/{id_of('v3')}/[0-9a-f-]{{36}}$",
+        output,
+        re.MULTILINE,
     )
     steps = [line.strip() for line in output.splitlines() if re.fullmatch(r"  \S+ (patched|approved)", line)]
     hosts = [f"cluster{cluster}_host{host} patched" for cluster in (1, 2) for host in range(1, 6)]
