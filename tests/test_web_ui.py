@@ -75,6 +75,8 @@ async def test_exercise_0(client: Client, ui: WebUi) -> None:
     run = await begin(client, "v1")
     await ui.open(run)
     await ui.sees("RUNNING", "No workers polling", "Timeline", "Input", "Result", VERSION)
+    striped = page.locator(".tl-line--dashed")
+    await striped.wait_for()
     await ui.tab("Event History")
     await ui.sees("Workflow Execution Started", "Workflow Task Scheduled")
     await ui.picture(
@@ -89,6 +91,9 @@ async def test_exercise_0(client: Client, ui: WebUi) -> None:
         await ui.press("Hide idle time")
         await ui.press("Descending")
         await ui.sees("2 • check_service_health_activity • cluster1_host1", "send_final_success_notification_activity")
+        assert await striped.count() == 0
+        retried, other = [ui.bar(f"check_service_health_activity • cluster1_host{host}") for host in (1, 2)]
+        assert "gradient" in await retried.inner_html() and "gradient" not in await other.inner_html()
         await ui.picture("0_timeline", page.get_by_role("heading", name="Timeline", level=2), height=620)
     all_seen(ui, "exercises/0_run_it.md")
 
