@@ -267,8 +267,8 @@ async def test_exercise_4(client: Client, ui: WebUi) -> None:
     await ui.sees("COMPLETED", "Timeline")
     await ui.press("Descending")
     update = ui.bar("perform_update_activity • cluster1_host1")
-    await update.scroll_into_view_if_needed()
-    await ui.picture("4_timeline", update, height=520)
+    await update.evaluate("bar => bar.scrollIntoView({block: 'center'})")
+    await ui.picture("4_timeline", update, height=460)
     all_seen(ui, "exercises/4_patch_side_by_side.md")
 
 
@@ -291,7 +291,7 @@ async def test_exercise_5(client: Client, ui: WebUi) -> None:
         for host in range(1, 6):
             await page.get_by_role("link", name=f"cluster{cluster}_host{host}").wait_for()
     await page.set_viewport_size({"width": web_ui.WIDE, "height": web_ui.HEIGHT})
-    await ui.picture("5_tree", page.get_by_role("tab", name="Relationships"), height=1100)
+    await ui.picture("5_tree", page.get_by_role("tab", name="Relationships"), height=1480)
     all_seen(ui, "exercises/5_a_child_for_each_cluster_and_host.md")
 
 
@@ -321,7 +321,7 @@ async def test_exercise_6(client: Client, ui: WebUi) -> None:
         await page.get_by_role("link", name="cluster3_host1").wait_for()
         await ui.sees("COMPLETED" if version == "v7" else "TERMINATED", "CANCELED" if version == "v7" else "FAILED")
         await page.set_viewport_size({"width": web_ui.WIDE, "height": web_ui.HEIGHT})
-        await ui.picture(name, page.get_by_role("tab", name="Relationships"), height=1000)
+        await ui.picture(name, page.get_by_role("tab", name="Relationships"), height=1300)
         await page.set_viewport_size({"width": web_ui.WIDTH, "height": web_ui.HEIGHT})
 
     async with worker(client, "v7", pace=3):
@@ -361,7 +361,7 @@ async def test_a_run_that_todays_code_cannot_go_on_with(client: Client, ui: WebU
     await ui.sees("Workflow Task Failed")
     await ui.choose("More Actions", "Send an Update")
     await ui.page.reload()
-    await ui.picture("non_deterministic_error", ui.page.get_by_text("Non Deterministic Error").first, height=200)
+    await ui.picture("non_deterministic_error", ui.page.get_by_text("Non Deterministic Error").first, height=160)
     await ui.tab("Queries")
     await waiting.terminate()
     for page in ("docs/changing_running_workflows.md", "docs/troubleshooting.md"):
