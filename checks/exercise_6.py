@@ -18,10 +18,10 @@ NOT_BEGUN = "cluster2_host4"
 HEALTHY = hosts_of("cluster3", 4)
 WORDS = {
     WorkflowExecutionStatus.RUNNING: "still running",
-    WorkflowExecutionStatus.COMPLETED: "Completed",
-    WorkflowExecutionStatus.FAILED: "Failed",
-    WorkflowExecutionStatus.CANCELED: "Canceled",
-    WorkflowExecutionStatus.TERMINATED: "Terminated",
+    WorkflowExecutionStatus.COMPLETED: "COMPLETED",
+    WorkflowExecutionStatus.FAILED: "FAILED",
+    WorkflowExecutionStatus.CANCELED: "CANCELED",
+    WorkflowExecutionStatus.TERMINATED: "TERMINATED",
 }
 
 
@@ -120,19 +120,19 @@ async def siblings_are_cancelled(lab: Lab) -> None:
         status = await status_of(lab, workflow_id)
         why = {
             "still running": "Nobody told it to stop.",
-            "Terminated": "Its cluster ended first, and so the server cut it off.",
-            "Failed": "It took its cancellation for a failure.",
+            "TERMINATED": "Its cluster ended first, and so the server cut it off.",
+            "FAILED": "It took its cancellation for a failure.",
         }
-        if status != "Canceled":
+        if status != "CANCELED":
             raise CheckFailure(
                 f"When {BROKEN} had failed, {host} was {status}. {why.get(status, '')}".strip(),
-                f"The cluster cancels {' and '.join(SIBLINGS)}, and waits until they have ended: they are Canceled.",
+                f"The cluster cancels {' and '.join(SIBLINGS)}, and waits until they have ended: they are CANCELED.",
             )
 
 
 async def cluster_fails(lab: Lab) -> None:
     """Wait for the end of the cluster. Raises `CheckFailure` if it goes on with its other hosts, or does not fail."""
-    expected = f"cluster2 is Failed, and {NOT_BEGUN} stays as it is."
+    expected = f"cluster2 is FAILED, and {NOT_BEGUN} stays as it is."
     workflow_id = lab.workflow_of(GET_HOSTS, "cluster2")
 
     async def ended() -> bool:
@@ -141,7 +141,7 @@ async def cluster_fails(lab: Lab) -> None:
     await lab.until(ended, timeout=1.5)
     if NOT_BEGUN in lab.begun():
         raise CheckFailure(f"{BROKEN} had failed, and {NOT_BEGUN} was begun.", expected)
-    if (status := await status_of(lab, workflow_id)) != "Failed":
+    if (status := await status_of(lab, workflow_id)) != "FAILED":
         raise CheckFailure(f"cluster2 is {status}.", expected)
 
 
@@ -152,11 +152,11 @@ async def others_complete(lab: Lab) -> None:
     ids |= {host: lab.workflow_of(PRECONDITIONS, host) for host in begun}
     for name, workflow_id in ids.items():
         status = await status_of(lab, workflow_id)
-        why = " The rollout ended first, and so the server cut it off." if status == "Terminated" else ""
-        if status != "Completed":
+        why = " The rollout ended first, and so the server cut it off." if status == "TERMINATED" else ""
+        if status != "COMPLETED":
             raise CheckFailure(
                 f"{name} is {status}.{why}",
-                "cluster3 has nothing to do with the failure in cluster2: it and its hosts are Completed.",
+                "cluster3 has nothing to do with the failure in cluster2: it and its hosts are COMPLETED.",
             )
     for host in begun:
         if (times := lab.updates_of(host)) != 1:
@@ -169,9 +169,9 @@ async def rollout_fails(lab: Lab, handle: Handle) -> None:
     """Raise `CheckFailure` if the rollout did not fail, or if its own message does not say which host and why."""
     errors = [call.error for call in lab.calls if (call.name, call.subject) == (PRECONDITIONS, BROKEN)]
     reason = getattr(errors[0], "message", str(errors[0]))
-    expected = f"The rollout is Failed, and its message names the host, {BROKEN}, and the reason, {reason!r}."
+    expected = f"The rollout is FAILED, and its message names the host, {BROKEN}, and the reason, {reason!r}."
     status = await status_of(lab, handle.id)
-    if status != "Failed":
+    if status != "FAILED":
         raise CheckFailure(f"The rollout is {status}, although {BROKEN} is not patched.", expected)
     if early := [step for step in await lab.completed_steps(handle) for host in SIBLINGS if host in step]:
         raise CheckFailure(f"The query completed_steps has {early}.", f"{' and '.join(SIBLINGS)} are not patched.")
