@@ -12,6 +12,7 @@ UPDATE = "perform_update_activity"
 HEALTH = "check_service_health_activity"
 SUCCESS = "send_success_notification_activity"
 ALERT = "send_failure_alert_activity"
+FINAL = "send_final_success_notification_activity"
 
 VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
 YES = ApprovalAnswer(approved=True, approver="Ann")
