@@ -89,7 +89,7 @@ async def test_exercise_0(client: Client, ui: WebUi) -> None:
         await ui.sees("COMPLETED", '"patched_hosts"')
         await ui.press("Show idle time")
         await ui.press("Hide idle time")
-        await ui.press("Descending")
+        await ui.oldest_first()
         await ui.sees("2 • check_service_health_activity • cluster1_host1", "send_final_success_notification_activity")
         assert await striped.count() == 0
         retried, other = [ui.bar(f"check_service_health_activity • cluster1_host{host}") for host in (1, 2)]
@@ -105,7 +105,7 @@ async def test_exercise_1(client: Client, ui: WebUi) -> None:
         await run.result()
         await ui.open(run)
         await ui.sees("COMPLETED")
-        await ui.oldest_first()
+        await ui.first_events()
         await ui.sees("Workflow Execution Update Accepted", "Workflow Execution Update Completed")
         events = page.get_by_role("heading", name="Event History")
         await ui.picture("1_update", events, page.get_by_text("Update Completed"))
@@ -121,7 +121,7 @@ async def test_exercise_1(client: Client, ui: WebUi) -> None:
         await run.signal("answer_approval_signal", YES)
         await run.result()
         await ui.open(run)
-        await ui.oldest_first()
+        await ui.first_events()
         await ui.sees("Workflow Execution Signaled")
 
         run = await begin(client, "v2", patch_input(["cluster1"], approval_timeout=1), approved=False)
@@ -153,7 +153,7 @@ async def test_exercise_1(client: Client, ui: WebUi) -> None:
         await ui.sees("Already answered by me")
         await ui.picture("1_answered_already", dialog)
         await page.reload()
-        await ui.oldest_first()
+        await ui.first_events()
         await ui.sees("Timer Canceled")
         await run.terminate()
     all_seen(ui, "exercises/1_wait_for_an_approval.md")
@@ -251,7 +251,6 @@ async def reload_until(ui: WebUi, tab: str, text: str) -> None:
     """Open a tab that is not live, again and again until it has this text."""
     while True:
         await ui.tab(tab)
-        await ui.page.get_by_role("tab", name=tab, selected=True).wait_for()
         if text in await ui.page.inner_text("main"):
             ui.seen.add(text)
             return
@@ -265,7 +264,7 @@ async def test_exercise_4(client: Client, ui: WebUi) -> None:
         await run.result()
     await ui.open(run)
     await ui.sees("COMPLETED", "Timeline")
-    await ui.press("Descending")
+    await ui.oldest_first()
     update = ui.bar("perform_update_activity • cluster1_host1")
     await update.evaluate("bar => bar.scrollIntoView({block: 'center'})")
     await ui.picture("4_timeline", update, height=460)
@@ -279,10 +278,10 @@ async def test_exercise_5(client: Client, ui: WebUi) -> None:
         await run.result()
     await ui.open(run)
     await ui.sees("COMPLETED", "Timeline", "record_step")
-    await ui.press("Descending")
+    await ui.oldest_first()
     await ui.picture("5_timeline", page.get_by_role("heading", name="Timeline", level=2), height=560)
     assert await page.get_by_role("listitem").filter(has_text="record_step").count() >= 15
-    await ui.oldest_first()
+    await ui.first_events()
     await ui.sees("Workflow Execution Signaled", "Start Child Workflow Execution Initiated")
     await ui.tab("Relationships")
     await ui.sees("Expand All")

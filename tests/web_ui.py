@@ -49,8 +49,11 @@ class WebUi:
         await self.page.wait_for_function("text => !document.body.innerText.includes(text)", arg=text)
 
     async def tab(self, name: str) -> None:
-        """Open one of a run's tabs."""
-        await self.page.get_by_role("tab", name=name).click()
+        """Open one of a run's tabs, by several clicks if need be: a page that is not quite there takes no notice."""
+        opened = self.page.get_by_role("tab", name=name, selected=True)
+        while not await opened.count():
+            await self.page.get_by_role("tab", name=name).click()
+            await asyncio.sleep(0.2)
         self.seen.add(name)
 
     async def press(self, name: str, within: Locator | None = None) -> None:
@@ -65,11 +68,18 @@ class WebUi:
         self.seen.add(name)
 
     async def oldest_first(self) -> None:
-        """Open the list of events, and turn it round: it begins with the newest."""
-        await self.tab("Event History")
+        """Turn the list of events, or the timeline, round: it begins with the newest."""
         order = self.page.get_by_role("button", name=re.compile("^(De|A)scending$"))
-        if await order.inner_text() == "Descending":  # The page keeps the order that was chosen in another tab.
+        while await order.inner_text() == "Descending":  # The page keeps the order that was chosen in another tab.
             await self.press("Descending")
+            await asyncio.sleep(0.2)
+        self.seen.add("Descending")
+
+    async def first_events(self) -> None:
+        """Open the list of events at its beginning."""
+        await self.tab("Event History")
+        await self.page.get_by_role("heading", name="Event History", level=2).wait_for()
+        await self.oldest_first()
 
     def bar(self, text: str) -> Locator:
         """Return the bar or square in the timeline with this text beside it."""
