@@ -77,14 +77,14 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
         host, _, port = address.rpartition(":")
         if host in ("localhost", "127.0.0.1"):
             remedy = "Use others: python temporal_server.py --port 7300, then export TEMPORAL_ADDRESS=localhost:7300"
-            ports = [int(port), int(port) + UI_PORT_DISTANCE]
+            ports = [number for number in (int(port), int(port) + UI_PORT_DISTANCE) if number <= 65535]
             taken = " and ".join(str(number) for number in ports if port_is_taken(number))
             yield (
                 ("TO DO", f"Ports: another program has taken {taken}. {remedy}")
                 if taken
                 else (
                     "ok",
-                    f"Ports: {ports[0]} and {ports[1]} are free for server and Web UI",
+                    f"Ports: {' and '.join(map(str, ports))} are free for server and Web UI",
                 )
             )
         return

@@ -6,6 +6,7 @@ from support.strict_input import RightArguments, strict_data_converter
 
 import asyncio
 import os
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -15,12 +16,14 @@ from temporalio.runtime import Runtime
 
 CONNECT_TIMEOUT = 10.0  # Seconds.
 DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
+ADDRESS = re.compile(r"([^\s/:\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")  # A name or IPv4, or an IPv6 address.
 
 
 def connect_config() -> dict[str, Any]:
     """Return what to connect with: from TEMPORAL_ADDRESS and the other variables, or from the CLI's configuration file.
 
-    With nothing set, the development server on this machine. Raises `UserError` if the configuration can't be read.
+    With nothing set, the development server on this machine. Raises `UserError` if the configuration can't be read, or
+    if the server's address is none.
     """
     # An empty TEMPORAL_API_KEY or TEMPORAL_TLS would turn TLS on.
     variables = {key: value for key, value in os.environ.items() if value or not key.startswith("TEMPORAL_")}
@@ -28,7 +31,13 @@ def connect_config() -> dict[str, Any]:
         config: dict[str, Any] = {**ClientConfig.load_client_connect_config(override_env_vars=variables)}
     except Exception as error:
         raise UserError(f"The configuration of the connection to Temporal can't be read: {error}") from error
-    config.setdefault("target_host", DEFAULT_ADDRESS)
+    address = config.setdefault("target_host", DEFAULT_ADDRESS)
+    found = ADDRESS.fullmatch(address)
+    if not found or not 1 <= int(found["port"]) <= 65535:
+        raise UserError(
+            f"The server's address is {address!r:.200}, in TEMPORAL_ADDRESS or in your Temporal configuration file. It "
+            "must be a host and a port, such as localhost:7233."
+        )
     return config
 
 

@@ -44,10 +44,12 @@ async def server_answers(port: int) -> bool:
 
 
 def prepare_database(database: Path) -> None:
-    """Make sure that the server can keep its history in this file. Raises `UserError` if not.
+    """Make sure that the server can keep its history in this file, named by itself. Raises `UserError` if not.
 
     A server that was killed while it made the file would never start on it again, so such a file is removed.
     """
+    if special := {*"#?%"} & {*database.name}:
+        raise UserError(f"--database: the server takes no file with {' or '.join(sorted(special))} in its name.")
     try:
         if not database.exists():
             if not database.parent.is_dir():

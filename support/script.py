@@ -12,7 +12,9 @@ from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 T = TypeVar("T")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Its terminal was closed, and it was not started by nohup.
+    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 def one_line(text: str) -> str:
@@ -45,7 +47,7 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
 
 
 def stop_event() -> asyncio.Event:
-    """Return an event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once."""
+    """Return an event that the first Ctrl-C, SIGTERM or closed terminal sets. A second one ends the process at once."""
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
@@ -84,8 +86,9 @@ async def _run_until_stopped(main: Callable[[], Coroutine[Any, Any, int]]) -> in
 def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: str = "") -> NoReturn:
     """Run `main` and end the process with the exit code that it returns.
 
-    A `UserError` or an error answer of the server becomes one line and exit code 2. Ctrl-C or SIGTERM cancel `main`,
-    print `when_interrupted` and give the usual 130 or 143, unless `main` sees to them itself by `stop_event`.
+    A `UserError` or an error answer of the server becomes one line and exit code 2. Ctrl-C, SIGTERM or a closed
+    terminal cancel `main`, print `when_interrupted` and give the usual 130, 143 or 129, unless `main` sees to them
+    itself by `stop_event`.
     """
     try:
         code = asyncio.run(_run_until_stopped(main))

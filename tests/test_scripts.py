@@ -332,6 +332,37 @@ def test_a_server_keeps_its_history_and_stops_cleanly(run: Run, tmp_path: Path) 
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_a_server_keeps_its_history_where_it_should_whatever_the_folder_is_called(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "a #1? 100%"
+    folder.mkdir()
+    for _ in range(2):
+        port = str(free_port())
+        server = run("python", "temporal_server.py", "--port", port, "--database", str(folder / "history.db"))
+        server.wait_for("UI:")
+        server.signal(signal.SIGTERM)
+        assert server.end()[0] == 0
+    assert (folder / "history.db").exists()  # Beside it are the files of its write-ahead log.
+    code, output = run("python", "temporal_server.py", "--port", port, "--database", str(tmp_path / "a#b.db")).end()
+    assert code == 2 and output.splitlines()[-1].startswith("--database: the server takes no file with #")
+
+
+MALFORMED = ["localhost:", "localhost:abc", "localhost:7233/", "http://localhost:7233", ":7233", "localhost:0", "a b:1"]
+
+
+@pytest.mark.parametrize("address", [*MALFORMED, "localhost:65536", "localhost"])
+async def test_an_address_that_is_none_gives_one_clear_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+    with pytest.raises(UserError, match="must be a host and a port, such as localhost:7233") as refused:
+        await connect()
+    assert repr(address) in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["localhost:1", "127.0.0.1:65535", "[::1]:7233", "a.b-c.tmprl.cloud:7233"])
+def test_an_address_that_is_one_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+    assert connect_config()["target_host"] == address
+
+
 def test_a_taken_port_gives_one_clear_line(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
