@@ -14,6 +14,7 @@ from workflow.versions import Version, activities_of
 import asyncio
 import itertools
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -368,6 +369,9 @@ async def open_lab(lab: Lab) -> AsyncIterator[None]:
     log = logging.getLogger("temporalio")
     handler = TroubleHandler(lab)
     log.addHandler(handler)
+    interval = sys.getswitchinterval()
+    # Several workflows that never let go of their threads must not leave the rest of this process without its turns.
+    sys.setswitchinterval(interval / 10)
     try:
         with clocks():
             worker = make_worker(lab)
@@ -379,6 +383,7 @@ async def open_lab(lab: Lab) -> AsyncIterator[None]:
                 # A workflow that never lets go of its thread would keep the worker from stopping.
                 await asyncio.wait([running, asyncio.create_task(worker.shutdown())], timeout=1)
     finally:
+        sys.setswitchinterval(interval)
         log.removeHandler(handler)
 
 

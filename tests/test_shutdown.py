@@ -10,7 +10,7 @@ import fcntl
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,14 @@ SEED = 6
 CTRL_C, SIGTERM, HANGUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 # How long each may take to end. A worker gives its running activities five seconds.
 WORKER_SECONDS, CLIENT_SECONDS, SERVER_SECONDS, DEMO_SECONDS = 10, 5, 10, 15
+
+
+@pytest.fixture(scope="module", autouse=True)
+def terminal() -> Iterator[None]:
+    """Let what is started here end when its terminal is closed, even if the tests themselves were started by nohup."""
+    before = signal.signal(HANGUP, signal.SIG_DFL)
+    yield
+    signal.signal(HANGUP, before)
 
 
 @pytest.fixture(scope="module")
