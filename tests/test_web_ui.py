@@ -52,7 +52,8 @@ async def ui(
 async def begin(client: Client, version: str, input: Any = ONE, approved: bool = True) -> Handle:
     """Start a run under the id that a client gives it, and approve it."""
     found = find_version(version)
-    handle = await start(client, found, input, id=found.workflow_id)
+    summary = f"Patch {', '.join(input.target_clusters)}"
+    handle = await start(client, found, input, id=found.workflow_id, static_summary=summary)
     if approved and found.has_approval:
         await handle.execute_update("answer_approval", YES)
     return handle
@@ -72,7 +73,7 @@ def all_seen(ui: WebUi, page: str) -> None:
 
 async def test_exercise_0(client: Client, ui: WebUi) -> None:
     page = ui.page
-    run = await begin(client, "v1")
+    run = await begin(client, "v1", patch_input())
     await ui.open(run)
     await ui.sees("RUNNING", "No workers polling", "Timeline", "Input", "Result", VERSION)
     striped = page.locator(".tl-line--dashed")
@@ -82,7 +83,7 @@ async def test_exercise_0(client: Client, ui: WebUi) -> None:
     await ui.picture(
         "0_no_worker", page.get_by_role("heading", level=1), page.get_by_text("Workflow Execution Started")
     )
-    async with worker(client, "v1", pace=0.3):
+    async with worker(client, "v1", pace=0.2):
         await ui.tab("Timeline")
         await ui.sees("check_service_health_activity • cluster1_host1")
         await run.result()
@@ -90,7 +91,7 @@ async def test_exercise_0(client: Client, ui: WebUi) -> None:
         await ui.press("Show idle time")
         await ui.press("Hide idle time")
         await ui.oldest_first()
-        await ui.sees("2 • check_service_health_activity • cluster1_host1", "send_final_success_notification_activity")
+        await ui.sees("2 • check_service_health_activity • cluster1_host1")
         assert await striped.count() == 0
         retried, other = [ui.bar(f"check_service_health_activity • cluster1_host{host}") for host in (1, 2)]
         assert "gradient" in await retried.inner_html() and "gradient" not in await other.inner_html()
@@ -331,6 +332,7 @@ async def test_exercise_6(client: Client, ui: WebUi) -> None:
         await ui.sees("Terminate")
         await page.keyboard.press("Escape")
         await ui.press("Request Cancellation")
+        await ui.sees("Cancel")
         await ui.press("Confirm", page.get_by_role("dialog"))
         with pytest.raises(WorkflowFailureError):
             await run.result()
@@ -360,7 +362,7 @@ async def test_a_run_that_todays_code_cannot_go_on_with(client: Client, ui: WebU
     await ui.sees("Workflow Task Failed")
     await ui.choose("More Actions", "Send an Update")
     await ui.page.reload()
-    await ui.picture("non_deterministic_error", ui.page.get_by_text("Non Deterministic Error").first, height=160)
+    await ui.picture("non_deterministic_error", ui.page.get_by_text("Non Deterministic Error").first, height=215)
     await ui.tab("Queries")
     await waiting.terminate()
     for page in ("docs/changing_running_workflows.md", "docs/troubleshooting.md"):
