@@ -123,8 +123,8 @@ async def failing_workflows(client: Client) -> AsyncIterator[tuple[str, str]]:
             others = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
             yield (
                 "TO DO",
-                f"Workflow {task.workflow_id}{others}: its code fails again and again, by {task.reason}. Look at the log "
-                f"of the worker of {name}, mend it, restart that worker, and the workflow goes on.",
+                f"Workflow {task.workflow_id}{others}: its code fails again and again, by {task.reason}. Look at the "
+                f"log of the worker of {name}, mend it, restart that worker, and the workflow goes on.",
             )
 
 
