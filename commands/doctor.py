@@ -119,12 +119,12 @@ async def failing_workflows(client: Client) -> AsyncIterator[tuple[str, str]]:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             continue
-        for task in failing[:1]:
+        if failing:
             others = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
             yield (
                 "TO DO",
-                f"Workflow {task.workflow_id}{others}: its code fails again and again, by {task.reason}. Look at the "
-                f"log of the worker of {name}, mend it, restart that worker, and the workflow goes on.",
+                f"Workflow {failing[0].workflow_id}{others}: its code fails again and again, by {failing[0].reason}. "
+                f"Look at the log of the worker of {name}, mend it, restart that worker, and the workflow goes on.",
             )
 
 

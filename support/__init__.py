@@ -8,6 +8,7 @@ client_flags   the command line of a client
 logs           short lines in the log
 pid_lock       which process is a version's worker
 client         what a client says of workers that are missing, and of a workflow's end
+failing_tasks  workflow tasks that fail again and again
 histories      what event histories say
 metrics, load  exercise 7: what workers tell of themselves, and what there is for them to do
 processes      start other programs, and read what they print

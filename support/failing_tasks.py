@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+# How a workflow task can end.
+OUTCOMES = {
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+}
 LONGEST_REASON = 200  # Letters. Some failures quote whole objects.
 
 
@@ -42,10 +48,3 @@ async def why_failing(handle: Handle) -> str | None:
     failure = events[-1].workflow_task_failed_event_attributes.failure
     kind = failure.application_failure_info.type
     return one_line(f"{kind}: {failure.message}" if kind else failure.message)[:LONGEST_REASON]
-
-
-OUTCOMES = {
-    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
-}

@@ -332,8 +332,10 @@ async def test_exercise_6(client: Client, ui: WebUi) -> None:
         await ui.sees("Terminate")
         await page.keyboard.press("Escape")
         await ui.press("Request Cancellation")
-        await ui.sees("Cancel")
-        await ui.press("Confirm", page.get_by_role("dialog"))
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Cancel", exact=True).first.wait_for()
+        ui.seen.add("Cancel")
+        await ui.press("Confirm", dialog)
         with pytest.raises(WorkflowFailureError):
             await run.result()
         await page.reload()

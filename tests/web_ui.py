@@ -44,10 +44,6 @@ class WebUi:
                 raise AssertionError(f"{text!r} is not on {self.page.url}, but:\n{shown}") from error
         self.seen |= {*texts}
 
-    async def sees_no_more(self, text: str) -> None:
-        """Wait until a text is not on the page any more."""
-        await self.page.wait_for_function("text => !document.body.innerText.includes(text)", arg=text)
-
     async def tab(self, name: str) -> None:
         """Open one of a run's tabs, by several clicks if need be: a page that is not quite there takes no notice."""
         opened = self.page.get_by_role("tab", name=name, selected=True)
