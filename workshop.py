@@ -77,7 +77,7 @@ def main() -> None:
         if command == "start":
             return start(exercise, arguments.force)
         if command == "check":
-            await check(exercise, arguments.version, flags)
+            return await check(exercise, arguments.version, flags)
         return diff(exercise, arguments.mine)
 
     run_script(run, "Stopped.")

@@ -6,12 +6,18 @@ from checks.traces import shortened_output
 from support.histories import Handle
 from support.processes import Process
 
+import re
 import time
 from collections.abc import Callable
 
-# Seconds. Python and the SDK take a while to load, and on a busy machine several times as long.
-START_PATIENCE = 20.0
+import psutil
+
+# Seconds without a sign of life, until its first line and after it. Python and the SDK take a while to load.
+START_PATIENCE = 6.0
 PATIENCE = 3.0
+# Of processor time: what a client takes that gets on, while we wait, and what it takes that will never get on.
+PROGRESS = 0.05
+MOST_PROCESSOR_TIME = 5.0
 
 
 class ClientScript:
@@ -49,13 +55,30 @@ class ClientScript:
         """Return whether all is read and the process is over."""
         return self._process.is_over.is_set()
 
+    def let_nothing_out(self, expected: str) -> None:
+        """Raise `CheckFailure` if it was ended by an exception, and not by its own code."""
+        if any(line.startswith("Traceback") for line in self.lines) and self.exit_code:
+            error = next((line for line in reversed(self.lines) if re.match(r"[\w.]+(: |$)", line)), "")
+            raise self.failure(f"The client ended with an exception that nobody caught: {error}.", expected)
+
     async def wait(self, condition: Callable[[], bool], sleeps: float = 0) -> bool:
         """Wait until the condition holds. Returns whether it does some seconds after the client's last sign of life.
 
-        `sleeps` is for how many seconds a right client may rest without such a sign.
+        Processor time that it takes is a sign, too: on a slow machine that is all there is for a while. `sleeps` is for
+        how many seconds a right client may rest without a sign.
         """
-        await self._lab.wait(lambda: bool(self.lines) or self.ended() or condition(), START_PATIENCE)
-        return await self._lab.wait(condition, PATIENCE + sleeps)
+        processor_time, most = self._processor_time(), self._processor_time() + MOST_PROCESSOR_TIME
+        while not await self._lab.wait(condition, PATIENCE + sleeps if self.lines else START_PATIENCE):
+            before, processor_time = processor_time, self._processor_time()
+            if processor_time - before < PROGRESS or processor_time > most:
+                return condition()
+        return True
+
+    def _processor_time(self) -> float:
+        try:
+            return sum(psutil.Process(self._process.pid).cpu_times()[:2])
+        except psutil.NoSuchProcess:
+            return 0.0
 
     async def wait_for_end(self, sleeps: float = 0) -> bool:
         """Wait until it is over. Returns whether it is."""
@@ -64,5 +87,6 @@ class ClientScript:
     def failure(self, seen: str, expected: str) -> CheckFailure:
         """Return what is wrong, with how the client ended and what it printed."""
         code = self.exit_code
-        end = f" The client ended with exit code {code}. It printed:" if code is not None else " The client printed:"
-        return CheckFailure(seen + end, expected, shortened_output(self.lines))
+        end = "" if code is None else f"The client ended with exit code {code}."
+        said = "It printed:" if self.lines else "It printed nothing."
+        return CheckFailure(" ".join(filter(None, [seen, end, said])), expected, shortened_output(self.lines))

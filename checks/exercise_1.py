@@ -8,8 +8,10 @@ from checks.names import GET_HOSTS, NO, REQUEST, YES
 from support.histories import Handle, history
 from workflow.types import ApprovalAnswer
 
+import inspect
 import json
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowUpdateFailedError
@@ -21,14 +23,17 @@ CLUSTER = "cluster3"
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     """Yield each step before it is looked at. Raises `CheckFailure` where one is not done."""
     unanswered = await lab.start([CLUSTER], approval_timeout=1)
+    misfit = handler_with_other_parameters(lab)
+    ways = [] if misfit else lab.ways()
 
     # All of these run side by side, which saves the most of their time.
-    approved = [lab.begin(complete(lab, way)) for way in lab.ways()]
-    early = [lab.begin(complete_at_once(lab, way)) for way in lab.ways()]
-    rejected = [lab.begin(reject(lab, way)) for way in lab.ways()]
-    twice = [lab.begin(answer_twice(lab, way)) for way in lab.ways()]
-    if len(lab.ways()) == 2:
+    approved = [lab.begin(complete(lab, way)) for way in ways]
+    early = [lab.begin(complete_at_once(lab, way)) for way in ways]
+    rejected = [lab.begin(reject(lab, way)) for way in ways]
+    twice = [lab.begin(answer_twice(lab, way)) for way in ways]
+    if len(ways) == 2:
         twice.append(lab.begin(answer_in_both_ways(lab)))
+    awaited = [lab.begin(request_is_awaited(lab, way)) for way in ways[:1]]
 
     yield Step("It asks for approval before it does anything else", place(1, "Your task", "point 1"))
     await lab.wait(lambda: bool(lab.activities_in(unanswered)))
@@ -55,12 +60,19 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
             "At least one of the two is there, under this name: the client looks for it.",
         )
 
+    if misfit:
+        raise misfit
+
     yield Step("Approved, it goes on and completes", place(1, "Your task", "points 3 to 5"))
     for scenario in approved:
         await scenario
 
     yield Step("An approval counts even if it comes before `run` has begun", place(1, "Hint: how to wait"))
     for scenario in early:
+        await scenario
+
+    yield Step("It goes on when its request is sent, and not before", place(1, "Your task", "point 1"))
+    for scenario in awaited:
         await scenario
 
     yield Step("Rejected, it fails and says who rejected it, and nothing is patched", place(1, "Your task", "point 5"))
@@ -104,6 +116,37 @@ async def complete(lab: Lab, way: Way) -> None:
     await lab.until(lambda: lab.is_waiting(handle), timeout=2)
     await answer(lab, handle, way, YES)
     await completed(lab, handle, "After an approval, it patches the hosts and returns them.")
+
+
+def handler_with_other_parameters(lab: Lab) -> CheckFailure | None:
+    """Return what is wrong if an update or a signal takes something else than an answer."""
+    definition = getattr(lab.version.workflow, "__temporal_workflow_definition")
+    for way in lab.ways():
+        handler = {**definition.updates, **definition.signals}[way.value]
+        taken = [*inspect.signature(handler.fn).parameters.values()][1:]
+        hints = [hint for hint in handler.arg_types or []]
+        if len(taken) != 1 or (hints and hints[0] not in (ApprovalAnswer, Any, dict)):
+            return CheckFailure(
+                f"{way.value} takes ({', '.join(map(str, taken))}).",
+                "It takes one value, `answer: ApprovalAnswer`: that is what a client sends.",
+            )
+    return None
+
+
+async def request_is_awaited(lab: Lab, way: Way) -> None:
+    """Answer while the request is being sent. Raises `CheckFailure` if the workflow does not wait for the request."""
+    cluster = "cluster6"
+    lab.hold(REQUEST, cluster)
+    handle = await lab.start([cluster])
+    await lab.wait(lambda: cluster in lab.begun(REQUEST))
+    await answer(lab, handle, way, YES)
+    await lab.wait(lambda: bool({*lab.activities_in(handle)} - {REQUEST}), patience=0.3)
+    if more := [name for name in lab.activities_in(handle) if name != REQUEST]:
+        raise CheckFailure(
+            f"{more[0]} was begun while {REQUEST} was still under way.", "`await` waits for an activity's end."
+        )
+    lab.release(REQUEST, cluster)
+    await completed(lab, handle, "When the request is sent, and an answer is there, it goes on.")
 
 
 async def complete_at_once(lab: Lab, way: Way) -> None:
@@ -225,7 +268,7 @@ async def client_answers(lab: Lab, flags: list[str], approved: bool) -> None:
     word = "approves" if approved else "rejects"
     expected = f"`python {lab.script and lab.script.name} {' '.join(flags)}` {word}, and says how the workflow ended."
     async with ClientScript(lab, *flags) as client:
-        await client.wait_for_end()
+        ended = await client.wait_for_end()
         if not any("Started" in line for line in client.lines):
             raise client.failure("The client started no workflow.", expected)
         events = [event.event_type for event in await history(client.workflow)]
@@ -235,9 +278,12 @@ async def client_answers(lab: Lab, flags: list[str], approved: bool) -> None:
         }
         if not answered & set(events):
             raise client.failure("The client's workflow got no answer.", expected)
+        if not ended:
+            raise client.failure("The client did not end.", expected)
         for event in await history(client.workflow):
             reply = event.workflow_execution_update_completed_event_attributes.outcome.success.payloads
             if reply and not any(text in line for text in [json.loads(reply[0].data)] for line in client.lines):
                 raise client.failure(f"The workflow replied {reply[0].data.decode()}.", "The client prints the reply.")
+        client.let_nothing_out(expected)
         if client.exit_code != (0 if approved else 1):
             raise client.failure("The workflow did not end like that.", expected)

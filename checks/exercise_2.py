@@ -1,6 +1,6 @@
 """Ask for the progress."""
 
-from checks.client_script import START_PATIENCE, ClientScript
+from checks.client_script import ClientScript
 from checks.exercises import place
 from checks.failure import CheckFailure, Step
 from checks.lab import Lab
@@ -18,6 +18,7 @@ FIRST, SECOND = hosts_of(CLUSTER, 2)
 # the workflow's end comes in between, to see that it asks once more after that.
 POLL_INTERVAL = 0.2
 LONG_POLL_INTERVAL = 4.0
+PATIENCE_AFTER_START = 20.0
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
@@ -199,7 +200,7 @@ async def client_asks_after_the_end(lab: Lab) -> None:
             just = asked > asked_before and time.monotonic() - asked_at < LONG_POLL_INTERVAL / 4
             return client.ended() or (bool(lab.begun(FINAL)) and just)
 
-        if not await lab.until(has_just_asked, START_PATIENCE) or client.ended():
+        if not await lab.until(has_just_asked, PATIENCE_AFTER_START) or client.ended():
             raise client.failure("The client's workflow did not get on.", expected)
         lab.release(FINAL, "")
         await client.wait_for_end(LONG_POLL_INTERVAL)

@@ -5,7 +5,8 @@ from checks.exercises import place
 from checks.explain import blocking_call
 from checks.failure import CheckFailure, Step
 from checks.lab import Lab
-from checks.names import UPDATE, VAULT
+from checks.machine import slowness
+from checks.names import ALERT, UPDATE, VAULT
 from checks.traces import shortened
 from checks.watch import Call
 from support.histories import history
@@ -15,6 +16,7 @@ import asyncio
 import copy
 import dataclasses
 import itertools
+import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
@@ -25,14 +27,16 @@ from temporalio.testing import ActivityEnvironment
 HOST = HostPatchInput("cluster3_host1", "cluster3", VAULT)
 STEPS = 9
 SECONDS = 9.0
+CRASH_AT = 1.05  # Seconds after the begin of an attempt: its first step is done and reported.
+PATIENCE = 2.0  # Seconds without any progress of an attempt, on an idle machine, after which it is taken to hang.
 
 
 @dataclasses.dataclass
 class Heartbeat:
-    """What an attempt reported, and how many seconds of work it had done by then."""
+    """What an attempt reported, and after how many seconds of work."""
 
     details: list[Any]
-    slept: float
+    at: float
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
@@ -40,7 +44,8 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     yield Step(
         "The update works for nine seconds, and sends a heartbeat after each", place(3, "3.2 Heartbeats", "point 1")
     )
-    heartbeats, seconds = await attempt(lab, [])
+    heartbeats, clock = await attempt(lab, [], 1)
+    seconds = clock.now
     reports_each_second(heartbeats, seconds)
 
     yield Step("Each heartbeat says which step is done", place(3, "3.2 Heartbeats", "point 1"))
@@ -56,8 +61,12 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
         "After a crash the update goes on with the step after the last reported one",
         place(3, "3.2 Heartbeats", "point 2"),
     )
-    for heartbeat in heartbeats[STEPS // 2 :] + heartbeats[: STEPS // 2]:
-        await goes_on_after(lab, heartbeat, heartbeats, seconds)
+    if clock.real_time:  # As when a thread waits for another program. So the attempt that has least left must do.
+        await goes_on_after(lab, heartbeats[-2], heartbeats, seconds)
+    else:
+        for heartbeat in heartbeats[STEPS // 2 :] + heartbeats[: STEPS // 2]:
+            await goes_on_after(lab, heartbeat, heartbeats, seconds)
+        await begins_again_without_details(lab, seconds)
 
     yield Step(
         "The workflow notices within seconds that nothing is heard of the update", place(3, "3.2 Heartbeats", "point 3")
@@ -67,7 +76,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     await lab.approve(handle)
     if not await lab.wait(lambda: bool(updates(lab))):
         raise CheckFailure(f"No update was begun. {await lab.what_it_does(handle)}", "Approved, it patches the hosts.")
-    timeout, attempt_timeout = await timeouts(lab)
+    timeout, attempt_timeout, most_attempts = await options(lab)
     if attempt_timeout < timedelta(seconds=SECONDS):
         raise CheckFailure(
             f"An attempt of the update may take {attempt_timeout.total_seconds():g} s.",
@@ -87,11 +96,17 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
             "A step takes a second, and only after it comes a heartbeat: 2 seconds leave some room.",
         )
 
+    if most_attempts == 1:
+        raise CheckFailure(
+            "The update has one attempt only: the maximum_attempts of its retry_policy is 1.",
+            "After a crash there is another attempt, so UPDATE_OPTIONS keeps its retry_policy.",
+        )
+
     yield Step(
         "A real attempt that falls silent is replaced, and the next one ends the update", place(3, "3.2 Heartbeats")
     )
     expected = "When an attempt is silent for longer than the heartbeat timeout, another one completes the update."
-    await lab.wait(lambda: len(updates(lab)) > 1, patience=timeout.total_seconds() + 4)
+    await lab.wait(lambda: len(updates(lab)) > 1 or ALERT in lab.activities_in(handle), timeout.total_seconds() + 4)
     await lab.result(handle, expected)
     if not any(update.details for update in updates(lab)[1:]):
         raise CheckFailure("After the crash the update began without the details of the last heartbeat.", expected)
@@ -100,7 +115,8 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
 class CrashingClock(Clock):
     """In an update's first attempt, time stands still after the first step, as if the worker had died.
 
-    It does so once more if the heartbeat of the first attempt has not arrived, as can happen on a busy machine.
+    Where an attempt takes real time, it falls silent then. It does so once more if the heartbeat of the first attempt
+    has not arrived, as can happen on a busy machine.
     """
 
     def __init__(self, call: Call) -> None:
@@ -108,26 +124,30 @@ class CrashingClock(Clock):
         super().__init__()
         self._crashes = call.name == UPDATE and not call.details and call.attempt < 3
 
-    async def sleep(self, seconds: float) -> None:
-        """Stand in for `asyncio.sleep`."""
-        if self._crashes and self.slept >= 0.9:
-            await asyncio.Event().wait()
-        await super().sleep(seconds)
+    def stops_before(self, when: float) -> bool:
+        """Return whether this clock stops for good before it comes to this moment."""
+        return (self._crashes and when > CRASH_AT) or super().stops_before(when)
+
+    def is_silent(self) -> bool:
+        """Return whether no heartbeat of this attempt gets out any more."""
+        return self._crashes and self.now > CRASH_AT
 
 
-async def attempt(lab: Lab, details: list[Any]) -> tuple[list[Heartbeat], float]:
-    """Let the learner's update run for itself. Returns its heartbeats, and how many seconds it worked."""
+async def attempt(lab: Lab, details: list[Any], number: int) -> tuple[list[Heartbeat], Clock]:
+    """Let the learner's update run for itself, as the attempt with this number.
+
+    Returns its heartbeats, and the clock that says how many seconds it worked.
+    """
     clock = Clock()
     heartbeats: list[Heartbeat] = []
     environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-    environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(copy.deepcopy(list(sent)), clock.slept))
+    environment.info = dataclasses.replace(environment.info, heartbeat_details=details, attempt=number)
+    environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(copy.deepcopy(list(sent)), clock.now))
     update = lab.version.activities(1.0).perform_update_activity
+    with timed_by(clock):
+        working = asyncio.ensure_future(environment.run(update, HOST))
     try:
-        with timed_by(clock):
-            await asyncio.wait_for(environment.run(update, HOST), 2)
-    except asyncio.TimeoutError:
-        raise CheckFailure("The update did not end.", "It is done after nine steps.") from None
+        await until_it_ends(working, clock)
     except Exception as error:
         after = f" in an attempt that came after the heartbeat {details}" if details else ""
         raise CheckFailure(f"The update raised an exception{after}.", "It does its work.", shortened(error)) from error
@@ -137,7 +157,21 @@ async def attempt(lab: Lab, details: list[Any]) -> tuple[list[Heartbeat], float]
     for heartbeat in heartbeats:
         encoded = await DataConverter.default.encode(heartbeat.details)
         heartbeat.details = await DataConverter.default.decode(encoded)
-    return heartbeats, clock.slept
+    return heartbeats, clock
+
+
+async def until_it_ends(working: "asyncio.Future[Any]", clock: Clock) -> None:
+    """Wait for the end of an attempt. Raises `CheckFailure` if its clock stands still for some seconds before that."""
+    then = -1.0
+    begun = time.monotonic()
+    while not working.done():
+        if clock.now == then and time.monotonic() - begun > PATIENCE * slowness():
+            working.cancel()
+            raise CheckFailure("The update did not end.", "It is done after nine steps.")
+        if clock.now != then:
+            then, begun = clock.now, time.monotonic()
+        await asyncio.wait([working], timeout=PATIENCE / 2)
+    working.result()
 
 
 def reports_each_second(heartbeats: list[Heartbeat], seconds: float) -> None:
@@ -147,7 +181,7 @@ def reports_each_second(heartbeats: list[Heartbeat], seconds: float) -> None:
         raise CheckFailure("The update sent no heartbeat.", expected)
     if abs(seconds - SECONDS) > 0.5:
         raise CheckFailure(f"The update took {seconds:g} s, and sent {len(heartbeats)} heartbeats.", expected)
-    times = [0.0, *(heartbeat.slept for heartbeat in heartbeats), seconds]
+    times = [0.0, *(heartbeat.at for heartbeat in heartbeats), seconds]
     silence = max(after - before for before, after in itertools.pairwise(times))
     if silence > 1.5 * seconds / STEPS:
         raise CheckFailure(
@@ -158,24 +192,40 @@ def reports_each_second(heartbeats: list[Heartbeat], seconds: float) -> None:
 
 async def goes_on_after(lab: Lab, heartbeat: Heartbeat, heartbeats: list[Heartbeat], seconds: float) -> None:
     """Start an attempt after a crash. Raises `CheckFailure` if it does not do exactly what was not reported as done."""
-    _, worked = await attempt(lab, heartbeat.details)
-    left = seconds - heartbeat.slept
-    if abs(worked - left) < 0.01:
+    _, clock = await attempt(lab, heartbeat.details, 2)
+    worked, one = clock.now, seconds / STEPS
+    tolerance = 0.3 * one if clock.real_time else 0.01 * seconds
+    # What is reported again and again between two steps tells no more than when it was first reported.
+    reported_at = next(other.at for other in heartbeats if other.details == heartbeat.details)
+    left = seconds - reported_at
+    left_of_steps = seconds - int(reported_at / one + 0.01) * one
+    if any(abs(worked - right) < tolerance for right in (left, left_of_steps)):
         return
     number = heartbeats.index(heartbeat) + 1
     seen = f"The last heartbeat before the crash was number {number} of {len(heartbeats)}, {heartbeat.details}. "
-    expected = f"After it, {left:g} s of work were left, and the next attempt does those: {left:g} s."
-    one = seconds / STEPS
-    if abs(worked - seconds) < 0.01:
-        seen += f"The next attempt began again with the first step and worked for {worked:g} s."
+    expected = f"After it, {left:.3g} s of work were left, and the next attempt does those: {left:.3g} s."
+    if abs(worked - seconds) < tolerance:
+        seen += f"The next attempt began again with the first step and worked for {worked:.3g} s."
         expected += " activity.info().heartbeat_details has what the last heartbeat said."
-    elif abs(worked - left - one) < 0.01:
-        seen += f"The next attempt worked for {worked:g} s: it did the last reported step once more."
-    elif abs(left - worked - one) < 0.01:
-        seen += f"The next attempt worked for {worked:g} s: it left out a step that was never done."
+    elif abs(worked - left - one) < tolerance:
+        seen += f"The next attempt worked for {worked:.3g} s: it did the last reported step once more."
+    elif abs(left - worked - one) < tolerance:
+        seen += f"The next attempt worked for {worked:.3g} s: it left out a step that was never done."
+    elif worked == 0:
+        seen += "The next attempt did nothing, so the steps that were left were never done."
     else:
-        seen += f"The next attempt worked for {worked:g} s."
+        seen += f"The next attempt worked for {worked:.3g} s."
     raise CheckFailure(seen, expected)
+
+
+async def begins_again_without_details(lab: Lab, seconds: float) -> None:
+    """Start an attempt after a crash before the first heartbeat. Raises `CheckFailure` if it does not do all steps."""
+    _, clock = await attempt(lab, [], 2)
+    if abs((worked := clock.now) - seconds) > 0.01 * seconds:
+        raise CheckFailure(
+            f"A crash came before the first heartbeat, and the second attempt worked for {worked:.3g} s.",
+            f"Where no step was reported, the next attempt does all of them: {seconds:.3g} s.",
+        )
 
 
 def updates(lab: Lab) -> list[Call]:
@@ -183,10 +233,14 @@ def updates(lab: Lab) -> list[Call]:
     return [call for call in lab.calls if call.name == UPDATE]
 
 
-async def timeouts(lab: Lab) -> tuple[timedelta, timedelta]:
-    """Return the heartbeat timeout that the workflow gave the update, or zero, and how long an attempt may take."""
+async def options(lab: Lab) -> tuple[timedelta, timedelta, int]:
+    """Return the update's heartbeat timeout, or zero, how long an attempt may take, and how many there may be at most.
+
+    Zero attempts stand for any number of them.
+    """
     for event in await history(lab.client.get_workflow_handle(updates(lab)[0].workflow_id)):
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == UPDATE:
-            return scheduled.heartbeat_timeout.ToTimedelta(), scheduled.start_to_close_timeout.ToTimedelta()
-    return timedelta(), timedelta()
+            timeouts = scheduled.heartbeat_timeout.ToTimedelta(), scheduled.start_to_close_timeout.ToTimedelta()
+            return *timeouts, scheduled.retry_policy.maximum_attempts
+    return timedelta(), timedelta(), 0

@@ -51,16 +51,29 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
 
 
 async def pilots_first(lab: Lab) -> None:
-    """Let all pilots but one end. Raises `CheckFailure` if another host of that one's cluster begins."""
-    cluster = CLUSTERS[0]
-    others = set(hosts_of(cluster, HOSTS)[PILOT_COUNT:])
-    last = hosts_of(cluster, HOSTS)[PILOT_COUNT - 1]
+    """Let all pilots end, the last of each cluster by itself.
+
+    Raises `CheckFailure` if another host of a cluster begins before that, or does not begin after it.
+    """
+    others = [set(hosts_of(cluster, HOSTS)[PILOT_COUNT:]) for cluster in CLUSTERS]
+    last = [hosts_of(cluster, HOSTS)[PILOT_COUNT - 1] for cluster in CLUSTERS]
     others_are_waiting(lab)
-    lab.release(UPDATE, *PILOTS - {last})
-    await lab.wait(lambda: lab.done(SUCCESS) >= PILOTS - {last})
-    if await lab.wait(lambda: bool(others & lab.begun()), patience=0.4):
-        raise CheckFailure(f"The pilot {last} was not patched yet, and {were(others & lab.begun())} begun.", AFTER)
-    lab.release(UPDATE, last)
+    lab.release(UPDATE, *PILOTS - {*last})
+    await lab.wait(lambda: lab.done(SUCCESS) >= PILOTS - {*last})
+    if await lab.wait(lambda: bool(OTHERS & lab.begun()), patience=0.4):
+        early = sorted(OTHERS & lab.begun())
+        pilot = last[0] if early[0] in others[0] else last[1]
+        raise CheckFailure(f"The pilot {pilot} was not patched yet, and {were(early)} begun.", AFTER)
+    lab.release(UPDATE, last[0])
+    if not await lab.wait(lambda: others[0] & lab.begun() == others[0] or bool(others[1] & lab.begun())):
+        begun = others[0] & lab.begun()
+        if not begun:
+            raise CheckFailure(
+                f"All pilots of {CLUSTERS[0]} were patched, and no other host of it was begun while {last[1]} was "
+                "being updated.",
+                "No cluster waits for another.",
+            )
+    lab.release(UPDATE, last[1])
 
 
 async def patch_without_pilots(lab: Lab) -> None:

@@ -16,12 +16,14 @@ from checks.side_by_side import (
     others_are_waiting,
     start,
 )
-from support.histories import Handle, history, tree
+from support.histories import Handle, family, history, tree
 
 from collections.abc import AsyncGenerator
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
+
+LONGEST_UPDATE = 30.0  # Seconds that an update takes if each of its three attempts takes as long as it may.
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
@@ -33,6 +35,9 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
 
     yield Step("Each host is a child of its cluster", place(5, "Your task", "points 1 and 2"))
     await hosts_are_children(lab)
+
+    yield Step("Each child has the time that it needs", place(5, "Your task", "points 1 and 2"))
+    await children_have_time(lab, handle)
 
     yield Step("Clusters and hosts are still patched side by side, the pilots first", place(4, "Your task"))
     await clusters_side_by_side(lab, handle)
@@ -49,6 +54,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     lab.release(UPDATE, *PILOTS, *OTHERS)
     await complete(lab, handle)
     await nothing_was_reported_early(lab, handle, early)
+    await reports_go_to_this_run(lab, handle)
     for name, run in (await tree(lab.client, handle)).items():
         status = (await run.describe()).status
         if status != WorkflowExecutionStatus.COMPLETED:
@@ -111,6 +117,34 @@ async def refused_children(lab: Lab, handle: Handle) -> list[str]:
         for event in await history(run)
         if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED
     ]
+
+
+async def children_have_time(lab: Lab, handle: Handle) -> None:
+    """Raise `CheckFailure` if a child was given less time than its work can take."""
+    for run in await family(lab.client, handle):
+        for event in await history(run):
+            child = event.start_child_workflow_execution_initiated_event_attributes
+            for timeout in (child.workflow_execution_timeout, child.workflow_run_timeout):
+                if 0 < (seconds := timeout.ToTimedelta().total_seconds()) < LONGEST_UPDATE:
+                    raise CheckFailure(
+                        f"The child {child.workflow_id.rpartition('/')[2]} is given {seconds:g} s for all its work.",
+                        "An update takes 9 s, and has three attempts of 10 s. A child needs no timeout of its own: its "
+                        "activities have theirs.",
+                    )
+
+
+async def reports_go_to_this_run(lab: Lab, handle: Handle) -> None:
+    """Raise `CheckFailure` if a signal to the rollout would go to whatever run has its workflow id by then."""
+    for run in await family(lab.client, handle):
+        for event in await history(run):
+            sent = event.signal_external_workflow_execution_initiated_event_attributes
+            if sent.workflow_execution.workflow_id == handle.id and not sent.workflow_execution.run_id:
+                raise CheckFailure(
+                    f"{run.id.rpartition('/')[2]} sent the signal {sent.signal_name} to the rollout without its "
+                    "run id.",
+                    "workflow.info().root (or .parent) has a run_id, too. Without it, the signal goes to a later "
+                    "rollout with the same workflow id, if there is one by then.",
+                )
 
 
 async def nothing_was_reported_early(lab: Lab, handle: Handle, early: list[str]) -> None:

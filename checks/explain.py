@@ -1,7 +1,7 @@
 """What an error in a learner's code means, in plain words."""
 
 from checks.failure import CheckFailure
-from checks.traces import is_learners, shortened
+from checks.traces import is_learners, relative, shortened
 
 import re
 import traceback
@@ -21,6 +21,16 @@ DETERMINISTIC = (
     "and asyncio.gather instead of asyncio.wait. A query and a validator change nothing."
 )
 
+ENDS_PYTHON = (
+    "No code of a workflow or an activity ends Python: the worker would be gone, with all that it does for others. A "
+    "workflow fails by an ApplicationError, and so does an activity."
+)
+
+
+def ends_python(error: SystemExit) -> CheckFailure:
+    """Return what it means that a learner's code has called `sys.exit`, or raised `SystemExit` itself."""
+    return CheckFailure(f"Your code would end Python here: SystemExit: {error}", ENDS_PYTHON, shortened(error))
+
 
 def blocking_call() -> CheckFailure:
     """Return what it means that an activity has called `time.sleep`."""
@@ -32,12 +42,12 @@ def blocking_call() -> CheckFailure:
 
 def what_python_warned_of(warnings: list[str]) -> str:
     """Return the warnings that are about a learner's code, as sentences, or nothing."""
-    found = {f"{text}." for text in warnings if "is non-deterministic" in text}
+    found = [f"{text}." for text in warnings if "is non-deterministic" in text]
     for text in warnings:
-        match = re.search(r"coroutine '(SystemPatch.*)' was never awaited", text)
-        if match:
-            found.add(f"{match[1]} was called, but never awaited.")
-    return " ".join(sorted(found))
+        match = re.search(r"coroutine '(?:_\w+\.)?(.*)' was never awaited(?:.*\n)+  File \"(.*)\", line (\d+)", text)
+        if match and is_learners(match[2]):
+            found.append(f"{match[1]} was called, but never awaited: {relative(match[2])}, line {match[3]}.")
+    return " ".join(dict.fromkeys(found))
 
 
 def explain_workflow_error(error: BaseException) -> CheckFailure:
@@ -61,6 +71,26 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
             "workflow.wait_condition(...) or asyncio.sleep(...).",
             shortened(error),
         )
+    if "object is not callable" in str(error) and not learners_lines(error):
+        return CheckFailure(
+            "wait_condition is given a value, where it needs a function that it can call again and again.",
+            "With a lambda it looks at the attribute each time: wait_condition(lambda: self._answer is not None).",
+        )
+    if first := getattr(error, "exceptions", None):
+        while hasattr(first[0], "exceptions"):
+            first = first[0].exceptions
+        return CheckFailure(
+            f"An ExceptionGroup left your workflow. The first error in it is {type(first[0]).__name__}: {first[0]}.",
+            "A TaskGroup raises such a group, which no workflow fails by, and it cancels the others in no fixed order. "
+            "asyncio.gather raises the error itself. Or catch the group, and raise an ApplicationError.",
+            shortened(error),
+        )
+    if found := re.search(r"type (\w*(?:Error|Exception)) is not JSON serializable", every_message(error)):
+        return CheckFailure(
+            f"Your workflow returns an exception, or sends one: {found[1]}.",
+            "An exception is raised. What is returned or sent is plain data.",
+            shortened(error),
+        )
     if "is not registered on this worker" in str(error):
         return CheckFailure(f"{error}", "All workflow classes are in the workflow's file, each with @workflow.defn.")
     if "cannot pickle" in str(error) or "not JSON serializable" in str(error):
@@ -75,7 +105,7 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
     if "ChildWorkflowError.__init__()" in str(error):
         seen = "An exception that `gather` has returned has become a part of a result."
         return CheckFailure(seen, "Such an exception is raised: `task.result()` does that.", shortened(error))
-    lines = [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
+    lines = learners_lines(error)
     if lines and lines[-1].startswith("raise "):
         seen, expected = "Your workflow raised an exception that is no ApplicationError.", WORKFLOWS_FAIL_BY
     elif isinstance(error, AttributeError) and "SystemPatchWorkflow" in str(error):
@@ -83,6 +113,32 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
     else:
         seen, expected = "There is an error in your workflow's code.", "It runs without one."
     return CheckFailure(seen, expected, shortened(error))
+
+
+def learners_lines(error: BaseException) -> list[str]:
+    """Return the lines of a learner's code through which an error came."""
+    return [frame.line or "" for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
+
+
+def every_message(error: BaseException) -> str:
+    """Return what an error and its causes say."""
+    messages: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        messages.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    return "\n".join(messages)
+
+
+def explain_wrong_call(error: BaseException) -> CheckFailure | None:
+    """Return what it means that an activity could not be called, if it is that."""
+    found = re.search(r"(\w+_activity)\(\) (missing|takes)", str(error)) if isinstance(error, TypeError) else None
+    if found is None or learners_lines(error):
+        return None
+    return CheckFailure(
+        f"{found[1]} was called without its argument." if found[2] == "missing" else f"It was called wrongly: {error}.",
+        f"After the activity comes what it is about: execute_activity_method(SystemPatchActivities.{found[1]}, ...).",
+    )
 
 
 def explain_registration_error(error: BaseException) -> CheckFailure:

@@ -1,9 +1,10 @@
 """Where a solution is tried out: a worker on a real server that is watched, and workflows that run on it."""
 
-from checks.clock import clocks
 from checks.explain import explain_registration_error
 from checks.failure import CheckFailure
+from checks.machine import slowness
 from checks.names import VAULT, YES
+from checks.recorder import Recorder
 from checks.watch import TroubleHandler, Watch
 from support.client import ending_of
 from support.histories import Handle, history
@@ -27,7 +28,6 @@ from typing import Any, TypeVar
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import (
     Client,
-    RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
     WorkflowContinuedAsNewError,
     WorkflowExecutionStatus,
@@ -45,10 +45,11 @@ T = TypeVar("T")
 _numbers = itertools.count(1)
 PATIENCE = 1.5  # Seconds without any news after which nothing more is expected to happen.
 # Seconds without any news after which nothing more is expected although something is still under way. On an idle
-# machine a workflow's code is run within milliseconds; a busy one may need long.
+# machine a workflow's code is run within milliseconds; a busy one gets as many times more as it is slower.
 BUSY_PATIENCE = 12.0
 WORKFLOW_THREADS = 16
-RPC_TIMEOUT = timedelta(seconds=10)
+RPC_TIMEOUT = timedelta(seconds=60)  # Late: before that, it is seen that nothing is under way any more.
+REPLY_PATIENCE = 2.0
 
 AS_NEW = "The workflow began anew, by continue_as_new."
 ANSWERED = "It can be answered once, at any time after its start."
@@ -73,6 +74,8 @@ class Lab(Watch):
         self.version = version
         self.script = script
         self.worker_flags = worker_flags or []
+        self.recorder = Recorder()
+        """Has noted what the workflows did."""
         self.handles: list[Handle] = []
         """The workflows that were started so far."""
         self._begun: list[asyncio.Task[Any]] = []
@@ -115,9 +118,10 @@ class Lab(Watch):
         sending = self.client.execute_update_with_start_workflow(
             Way.UPDATE.value, answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
         )
-        await self._reply(sending)
+        replying = asyncio.create_task(self._reply(sending))
         handle: Handle = await start.workflow_handle()
         self.handles.append(handle)
+        await replying
         return handle
 
     def ways(self) -> list[Way]:
@@ -139,16 +143,23 @@ class Lab(Watch):
             ) from error
 
     async def _reply(self, sending: Awaitable[Any]) -> Any:
+        replying = asyncio.ensure_future(sending)
+
+        async def has_replied() -> bool:
+            return replying.done()
+
         try:
-            return await sending
+            if not await self.until(has_replied, REPLY_PATIENCE):
+                raise CheckFailure("The update got no reply: its handler still waits.", ANSWERED)
+            return replying.result()
         except WorkflowUpdateFailedError as error:
             if getattr(error.cause, "type", "") == "AcceptedUpdateCompletedWorkflow":
                 raise CheckFailure(
                     "The workflow ended before its update had replied.", "The update replies at once."
                 ) from error
             raise CheckFailure(f"A first answer by update was refused: {error.cause}", ANSWERED) from error
-        except RPCTimeoutOrCancelledError as error:
-            raise CheckFailure(f"The update got no reply within {RPC_TIMEOUT.seconds} seconds.", ANSWERED) from error
+        finally:
+            replying.cancel()
 
     async def approve(self, handle: Handle) -> None:
         """Say yes, by update or by signal, if the workflow takes one of them."""
@@ -285,8 +296,11 @@ class Lab(Watch):
             if await self._wait_for_news(condition, since + patience):
                 return True
             silent = time.monotonic() - max(started, self.last_news)
-            if silent >= BUSY_PATIENCE or time.monotonic() - started >= 3 * max(patience, BUSY_PATIENCE):
-                return condition()
+            longest = 3 * max(patience, BUSY_PATIENCE)
+            if silent >= BUSY_PATIENCE or time.monotonic() - started >= longest:
+                slow = slowness()
+                if silent >= BUSY_PATIENCE * slow or time.monotonic() - started >= longest * slow:
+                    return condition()
             if silent >= patience:
                 if await self.is_quiet():
                     return condition()
@@ -313,8 +327,10 @@ class Lab(Watch):
         started = time.monotonic()
         while not await condition():
             waited = time.monotonic() - started
-            if waited > timeout and (waited > timeout + BUSY_PATIENCE or await self.is_quiet()):
-                return await condition()
+            if waited > timeout:
+                out_of_patience = waited > timeout + BUSY_PATIENCE and waited > timeout + BUSY_PATIENCE * slowness()
+                if out_of_patience or await self.is_quiet():
+                    return await condition()
             await asyncio.sleep(0.03)
         return True
 
@@ -373,18 +389,23 @@ async def open_lab(lab: Lab) -> AsyncIterator[None]:
     # Several workflows that never let go of their threads must not leave the rest of this process without its turns.
     sys.setswitchinterval(interval / 10)
     try:
-        with clocks():
-            worker = make_worker(lab)
-            running = asyncio.create_task(worker.run())
-            try:
-                yield
-            finally:
-                await lab.close()
-                # A workflow that never lets go of its thread would keep the worker from stopping.
-                await asyncio.wait([running, asyncio.create_task(worker.shutdown())], timeout=1)
+        say_where_coroutines_begin()
+        worker = make_worker(lab)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield
+        finally:
+            await lab.close()
+            # A workflow that never lets go of its thread would keep the worker from stopping.
+            await asyncio.wait([running, asyncio.create_task(worker.shutdown())], timeout=1)
     finally:
         sys.setswitchinterval(interval)
         log.removeHandler(handler)
+
+
+def say_where_coroutines_begin() -> None:
+    """Have Python name the line in which something was called that is never awaited. It counts for this thread."""
+    sys.set_coroutine_origin_tracking_depth(1)
 
 
 def make_worker(lab: Lab) -> Worker:
@@ -399,10 +420,10 @@ def make_worker(lab: Lab) -> Worker:
             task_queue=lab.version.task_queue,
             workflows=lab.version.workflows,
             activities=activities_of(activities),
-            interceptors=[lab],
+            interceptors=[lab, lab.recorder],
             # Of the worker's own executor it would wait at its end until all threads are done, which a loop that never
             # ends is not.
-            workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS),
+            workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS, initializer=say_where_coroutines_begin),
             workflow_runner=SandboxedWorkflowRunner(
                 # So that Python's warnings about workflow code reach the judge.
                 restrictions=SandboxRestrictions.default.with_passthrough_modules("warnings")

@@ -1,9 +1,10 @@
 """Runs recorded workflows again, in a process in which sets have another order:  python -m checks.replay v3 FILE
 
-The file has a JSON object of histories by workflow id. Exit code 3, and the reason on standard output, if one of them
-takes another path than it did.
+The file has in JSON: histories by workflow id, and notes of what these runs did. Exit code 3, and the reason on
+standard output, if one of them takes another path than it did.
 """
 
+from checks.recorder import Notes, Recorder, difference
 from support.logs import short_logging_runtime
 from support.processes import Process
 from support.script import end_process
@@ -29,10 +30,17 @@ async def replay(workflows: Sequence[type], histories: Mapping[str, str | dict[s
 
     Takes the histories by workflow id, as JSON or as what JSON stands for.
     """
+    return await replay_noting(workflows, histories, Recorder())
+
+
+async def replay_noting(
+    workflows: Sequence[type], histories: Mapping[str, str | dict[str, Any]], recorder: Recorder
+) -> Exception | None:
+    """Do the same, and let the recorder note what the runs do."""
     replayer = Replayer(
         workflows=workflows,
         data_converter=strict_data_converter(),
-        interceptors=[RightArguments()],
+        interceptors=[RightArguments(), recorder],
         runtime=short_logging_runtime(),
     )
 
@@ -45,14 +53,26 @@ async def replay(workflows: Sequence[type], histories: Mapping[str, str | dict[s
     return next(iter(results.replay_failures.values()), None)
 
 
-async def replay_elsewhere(version: Version, histories: Mapping[str, str], hash_seed: int) -> str | None:
+async def another_path(workflows: Sequence[type], histories: Mapping[str, str], notes: Notes) -> str | None:
+    """Return in words what one of these runs does otherwise when it is run again, or None.
+
+    The notes say what the runs did the first time: their inputs and their order count too.
+    """
+    recorder = Recorder()
+    failure = await replay_noting(workflows, histories, recorder)
+    return difference(notes, recorder.notes) or (" ".join(str(failure).split()) if failure else None)
+
+
+async def another_path_elsewhere(
+    version: Version, histories: Mapping[str, str], notes: Notes, hash_seed: int
+) -> str | None:
     """Do the same in a process of its own, in which texts have other hashes and so sets of them another order.
 
-    Returns the reason in words. Raises `RuntimeError` if that process dies.
+    Raises `RuntimeError` if that process dies.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "histories.json")
-        file.write_text(json.dumps(histories))
+        file.write_text(json.dumps([histories, notes]))
         seed = {"PYTHONHASHSEED": str(hash_seed)}
         process = Process("python", "-m", "checks.replay", version.name, str(file), environment=seed)
         try:
@@ -65,10 +85,11 @@ async def replay_elsewhere(version: Version, histories: Mapping[str, str], hash_
 
 
 async def _main(name: str, file: str) -> int:
-    failure = await replay(find_version(name).workflows, json.loads(Path(file).read_text()))
-    if failure is not None:
-        print(" ".join(str(failure).split()))
-    return ANOTHER_PATH if failure else 0
+    histories, notes = json.loads(Path(file).read_text())
+    reason = await another_path(find_version(name).workflows, histories, notes)
+    if reason is not None:
+        print(reason)
+    return ANOTHER_PATH if reason else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+MOST_FRAMES = 3  # Of the first and of the last lines of a traceback.
+
 
 def is_learners(file: str) -> bool:
     """Return whether code in this file is what a learner works on."""
@@ -18,12 +20,17 @@ def is_learners(file: str) -> bool:
 
 def shortened(error: BaseException) -> str:
     """Return an error as Python prints it, but of its traceback only the lines in a learner's files."""
-    lines: list[str] = []
-    for frame in traceback.extract_tb(error.__traceback__):
-        if is_learners(frame.filename) and frame.name != "<listcomp>":
-            lines += [f"{_relative(frame.filename)}, line {frame.lineno}, in {frame.name}", f"    {frame.line}"]
+    frames = [
+        f"{relative(frame.filename)}, line {frame.lineno}, in {frame.name}\n    {frame.line}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if is_learners(frame.filename) and frame.name != "<listcomp>"
+    ]
+    left_out = len(frames) - 2 * MOST_FRAMES
+    lines = frames
+    if left_out > 1:  # A recursion without an end has a thousand.
+        lines = [*frames[:MOST_FRAMES], f"... and {left_out} more ...", *frames[-MOST_FRAMES:]]
     if isinstance(error, SyntaxError) and error.filename:
-        lines += [f"{_relative(error.filename)}, line {error.lineno}", f"    {(error.text or '').strip()}"]
+        lines += [f"{relative(error.filename)}, line {error.lineno}", f"    {(error.text or '').strip()}"]
         return "\n".join([*lines, f"{type(error).__name__}: {error.msg}"])
     return "\n".join([*lines, f"{type(error).__name__}: {error}"])
 
@@ -47,9 +54,27 @@ def where_it_is(frame: FrameType | None) -> str:
     """Return the innermost of a learner's lines that a thread is at, or nothing."""
     while frame is not None and not is_learners(frame.f_code.co_filename):
         frame = frame.f_back
-    return f"{_relative(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name}" if frame else ""
+    return f"{relative(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name}" if frame else ""
 
 
-def _relative(file: str) -> str:
+def where_threads_are(dump: str) -> dict[int, str]:
+    """Return the innermost of a learner's lines at which each thread is, or nothing, by thread.
+
+    Takes what Python's faulthandler writes.
+    """
+    found: dict[int, str] = {}
+    thread = 0
+    for line in dump.splitlines():
+        if begin := re.match(r"(?:Current thread|Thread) 0x([0-9a-f]+)", line):
+            thread = int(begin[1], 16)
+            found[thread] = ""
+        frame = re.match(r'  File "(.*)", line (\d+) in (.*)', line)
+        if frame and is_learners(frame[1]) and not found.get(thread):
+            found[thread] = f"{relative(frame[1])}, line {frame[2]}, in {frame[3]}"
+    return found
+
+
+def relative(file: str) -> str:
+    """Return a file's path as a learner knows it: within the project."""
     path = Path(file)
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else file

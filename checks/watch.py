@@ -1,7 +1,7 @@
 """What a worker's activities do is seen, and can be held; what goes wrong in a learner's code is reported."""
 
-from checks.clock import Clock, timed_by
-from checks.explain import blocking_call, explain_core_message, explain_workflow_error
+from checks.clock import Clock, current_clock, timed_by
+from checks.explain import blocking_call, explain_core_message, explain_workflow_error, explain_wrong_call
 from checks.failure import CheckFailure
 from checks.names import GET_HOSTS, UPDATE, hosts_of, subject_of
 from checks.traces import is_learners, shortened
@@ -10,6 +10,7 @@ from workflow.types import HostPatchInput
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import time
 import traceback
@@ -20,6 +21,7 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
     ExecuteActivityInput,
     HandleQueryInput,
     Interceptor,
@@ -44,6 +46,10 @@ class Call:
     attempt: int
     details: Any
     """The heartbeat details with which the attempt began."""
+    begun_at: int
+    """Its place in the order of all begins and ends of activities."""
+    ended_at: int = 0
+    """The same of its end, or 0 if it is under way."""
     done: bool = False
     held: bool = False
     error: BaseException | None = None
@@ -57,8 +63,12 @@ class Watch(Interceptor):
         self.hosts_per_cluster = 1
         self.small_clusters: set[str] = set()
         """Clusters that have one host only, where more would only take time."""
+        self.order = itertools.count(1)
+        """Numbers the begins and ends of activities."""
         self.calls: list[Call] = []
         """The attempts of activities so far, in the order in which they were begun."""
+        self.skipped: set[str] = set()
+        """Activities that do nothing, where it is not about what they do."""
         self.failing: set[tuple[str, str]] = set()
         """Activities that fail, and for which hosts."""
         self.clock_of: Callable[[Call], Clock] = lambda call: Clock()
@@ -167,6 +177,8 @@ class Watch(Interceptor):
             call.held = False
             if call.name == GET_HOSTS:
                 return hosts_of(call.subject, 1 if call.subject in self.small_clusters else self.hosts_per_cluster)
+            if call.name in self.skipped:
+                return None
             clock = self.clock_of(call)
             try:
                 with timed_by(clock):
@@ -179,6 +191,7 @@ class Watch(Interceptor):
             raise
         finally:
             call.held = False
+            call.ended_at = next(self.order)
             call.done = call.error is None
             self.last_news = time.monotonic()
             await asyncio.shield(self.notify())
@@ -188,6 +201,9 @@ class _WatchedActivity(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, watch: Watch) -> None:
         super().__init__(next)
         self._watch = watch
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        super().init(_Heartbeats(outbound))
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
@@ -199,6 +215,7 @@ class _WatchedActivity(ActivityInboundInterceptor):
             activity_id=info.activity_id,
             attempt=info.attempt,
             details=info.heartbeat_details,
+            begun_at=next(self._watch.order),
         )
         for host in [value for value in input.args if isinstance(value, HostPatchInput)]:
             if not host.hostname.startswith(f"{host.cluster}_"):
@@ -206,6 +223,13 @@ class _WatchedActivity(ActivityInboundInterceptor):
                 expected = "A host goes with its own cluster. Do clusters share an attribute?"
                 self._watch.report(CheckFailure(seen, expected))
         return await self._watch.execute(call, lambda: super(_WatchedActivity, self).execute_activity(input))
+
+
+class _Heartbeats(ActivityOutboundInterceptor):
+    def heartbeat(self, *details: Any) -> None:
+        clock = current_clock()
+        if clock is None or not clock.is_silent():
+            super().heartbeat(*details)
 
 
 class _WatchedQuery(WorkflowInboundInterceptor):
@@ -239,7 +263,9 @@ class TroubleHandler(logging.Handler):
             if trouble := explain_core_message(record.getMessage()):
                 self._watch.report(trouble)
         elif record.name.startswith("temporalio.activity"):
-            if isinstance(error, SLIPS):
+            if trouble := explain_wrong_call(error):
+                self._watch.report(trouble)
+            elif isinstance(error, SLIPS):
                 self._watch.report(
                     CheckFailure(
                         "Your activity raised an exception that looks like a slip.",

@@ -1,40 +1,33 @@
 """Is it right: `python workshop.py check N` tries out a learner's files, on a server of its own."""
 
+from checks.apart import Broken, judge_apart
 from checks.exercises import EXERCISES, Exercise
-from checks.judge import Submission, Verdict, judge
+from checks.judge import Submission, Verdict
 from checks.report import Report
-from checks.watchdog import Watchdog
 from commands.start import CLIENT, WORKFLOW
 from support import PROJECT
-from support.connection import connect
 from support.dev_server import own_server
-from support.script import UserError, end_process
+from support.script import UserError
 from workflow.versions import VersionError, version_name
 
-import asyncio
-import logging
 from pathlib import Path
-from typing import NoReturn
 
 
-async def check(exercise: Exercise, version: str | None, worker_flags: list[str]) -> NoReturn:
-    """Judge a version and its client, or a worker's flags. Ends the process: 0 if all steps pass, else 1.
+async def check(exercise: Exercise, version: str | None, worker_flags: list[str]) -> int:
+    """Judge a version and its client, or a worker's flags. Returns the exit code: 0 if all steps pass, else 1.
 
     By default a learner's own version, where there is nothing to write the solution itself. Raises `UserError` if there
-    is no such version.
+    is no such version, or if no server can be had.
     """
     submission = what_to_judge(exercise, version, worker_flags)
     report = Report()
     print(f"Exercise {exercise.number}: {exercise.title}. Checking {described(exercise, submission)}", flush=True)
-    logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.
     try:
-        verdict = await judge_alone(exercise, submission, report)
-    except (UserError, asyncio.CancelledError):
-        raise
-    except Exception as error:
-        raise UserError(f"The check itself is broken here, sorry: {type(error).__name__}: {error}") from error
-    # Not left to asyncio, which would wait for a learner's workflow that never lets go of its thread.
-    end_process(conclude(exercise, verdict, report))
+        async with own_server():
+            verdict = await judge_apart(exercise, submission, report.passed)
+    except Broken as error:
+        raise UserError(f"The check itself is broken here, sorry: {error}") from error
+    return conclude(exercise, verdict, report)
 
 
 def what_to_judge(exercise: Exercise, version: str | None, worker_flags: list[str]) -> Submission:
@@ -62,22 +55,6 @@ def described(exercise: Exercise, submission: Submission) -> str:
     if submission.version == "mine" and exercise.writes_activities:
         files.append(Path("workflow", "activities_mine.py"))
     return ", ".join(str(file) for file in files if (PROJECT / file).exists())
-
-
-async def judge_alone(exercise: Exercise, submission: Submission, report: Report) -> Verdict:
-    """Judge on a server of its own, in a process that does nothing else."""
-    with Watchdog(report) as watchdog:
-        async with own_server():
-            verdict = await judge(
-                exercise,
-                submission,
-                await connect(),
-                time_limit=exercise.time_limit,
-                in_own_process=True,
-                notify=report.passed,
-            )
-        watchdog.rest()
-    return verdict
 
 
 def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> int:

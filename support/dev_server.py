@@ -1,5 +1,7 @@
 """How the development server is set up."""
 
+from support.ports import UI_PORT_DISTANCE, free_port
+from support.processes import Process
 from support.script import UserError, within
 from support.temporal_cli import find_temporal_cli
 
@@ -7,13 +9,11 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 
 # The server reads its queue of new tasks at most 20 times a second for each of its shards. A development server has one
 # shard only, so that a step after the other would take 40 ms more each.
@@ -81,33 +81,22 @@ async def own_server() -> AsyncIterator[str]:
     """Run a server with its history in memory, for this process and those that it starts only.
 
     Yields its address. It is also in the environment, where every script finds it; other settings of a connection are
-    about another server, and are gone. Raises `UserError` if there is no Temporal CLI.
+    about another server, and are gone. Raises `UserError` if there is no Temporal CLI, or if it does not start.
     """
     cli = await find_temporal_cli()
     for variable in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[variable]
     os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
-    with silence():
-        environment = await WorkflowEnvironment.start_local(
-            dev_server_existing_path=cli, dev_server_extra_args=QUICK_TASKS
-        )
-    async with environment:
-        os.environ["TEMPORAL_ADDRESS"] = environment.client.service_client.config.target_host
-        yield os.environ["TEMPORAL_ADDRESS"]
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Within this, processes are started whose output nobody sees."""
-    sys.stdout.flush()
-    saved = [os.dup(1), os.dup(2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    port = free_port()
+    server = Process(*server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless")
     try:
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
-        yield
+        try:
+            await server.printed("Server:")
+        except AssertionError:
+            raise UserError(
+                f"The Temporal server does not start: {' '.join(server.lines) or 'no reason given'}"
+            ) from None
+        os.environ["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
+        yield os.environ["TEMPORAL_ADDRESS"]
     finally:
-        for stream, file in zip((1, 2), saved, strict=True):
-            os.dup2(file, stream)
-            os.close(file)
-        os.close(nowhere)
+        server.kill()

@@ -26,9 +26,14 @@ async def children(client: Client, handle: Handle) -> list[Handle]:
     ]
 
 
-async def tree(client: Client, handle: Handle) -> dict[str, Handle]:
-    """Return the run and all that it started, by the last part of the workflow id."""
-    found = {handle.id.rpartition("/")[2]: handle}
+async def family(client: Client, handle: Handle) -> list[Handle]:
+    """Return the run and all that it started, and that these started, and so on."""
+    found = [handle]
     for child in await children(client, handle):
-        found |= await tree(client, child)
+        found += await family(client, child)
     return found
+
+
+async def tree(client: Client, handle: Handle) -> dict[str, Handle]:
+    """Return the same by the last part of the workflow id."""
+    return {run.id.rpartition("/")[2]: run for run in await family(client, handle)}

@@ -5,7 +5,9 @@ from support.script import UserError, within
 
 import asyncio
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +16,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+# Runs a command, and beside it something that reads from a pipe whose other end this process holds: when this process
+# is gone, however that came, the pipe ends, and the program is killed with its group. `exec` leaves the program with
+# the shell's process id, so that signals and exit code are its own.
+TOGETHER = """exec 3<&0
+(read -r _ <&3; kill -0 $$ && kill -KILL -$$) >/dev/null 2>&1 &
+exec "$@" 3<&- </dev/null"""
+
 
 class Process:
     """A program that was started, what it prints (errors too), and its end.
 
-    A Ctrl-C at the terminal does not reach it.
+    A Ctrl-C at the terminal does not reach it. If this process dies, it is killed.
     """
 
     def __init__(
@@ -33,7 +42,8 @@ class Process:
 
         `python` stands for this Python, and as a script's name is relative to `folder`, it is the script of that copy
         of the project. Variables in `environment` are added to those of this process. What it prints is kept in
-        `lines`, unless it goes to the file `output`, or is shown at this process's own terminal.
+        `lines`, unless it goes to the file `output`, or is shown at this process's own terminal. Raises `OSError` if
+        there is no such program.
         """
         self.lines: list[str] = []
         """The lines that it has printed so far."""
@@ -42,12 +52,18 @@ class Process:
         self.is_over = threading.Event()
         """Set when it has ended, and all that it has printed is in `lines`."""
         self._news = threading.Condition()
+        program, *arguments = [sys.executable if part == "python" else part for part in command]
+        variables = {**os.environ, **(environment or {})}
+        # As a shell would only print that there is none.
+        where = str(folder / program) if "/" in program else program
+        if shutil.which(where, path=variables.get("PATH")) is None:
+            raise FileNotFoundError(errno.ENOENT, "No such program", program)
         with output.open("wb") if output else open(os.devnull, "wb") as file:
             self.popen = subprocess.Popen(
-                [sys.executable if part == "python" else part for part in command],
+                ["/bin/sh", "-c", TOGETHER, "sh", program, *arguments],
                 cwd=folder,
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
+                env=variables,
+                stdin=subprocess.PIPE,
                 stdout=file if output else None if show else subprocess.PIPE,
                 stderr=None if show else subprocess.STDOUT,
                 start_new_session=True,
@@ -59,6 +75,8 @@ class Process:
             self.lines.append(line.decode(errors="replace").rstrip("\n"))
             self._tell()
         self.popen.wait()
+        if self.popen.stdin is not None:
+            self.popen.stdin.close()
         self.is_over.set()
         self._tell()
 

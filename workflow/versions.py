@@ -100,6 +100,8 @@ def find_version(name: str) -> Version:
     file = _FILE.format(short)
     try:
         module = importlib.import_module(f"workflow.{Path(file).stem}")
+    except SystemExit as error:
+        raise VersionError(f"workflow/{file} ends Python when it is loaded: it calls sys.exit.") from error
     except Exception as error:
         line = next(
             (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.name == "<module>"), None

@@ -1,0 +1,281 @@
+"""Judges in a process of its own, which may hang or die: what it tries out is a learner's code.
+
+`judge_apart` starts `python -m checks.apart`, passes on what it prints, and has the last word.
+"""
+
+from checks.exercises import EXERCISES, TROUBLESHOOTING, Exercise, Place
+from checks.explain import ENDS_PYTHON, ends_python
+from checks.failure import CheckFailure, Step
+from checks.judge import A_MOMENT, LOADS, Submission, Verdict, judge
+from checks.machine import slowness
+from checks.traces import where_it_is, where_threads_are
+from support.connection import connect
+from support.processes import Process
+from support.script import end_process, within
+
+import asyncio
+import contextlib
+import dataclasses
+import faulthandler
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+from unittest import mock
+
+# Seconds.
+TURN_INTERVAL = 0.2
+BLOCKED_AFTER = 2.0
+LOADING_AFTER = 10.0
+LONGEST_STEP = 60.0  # So much longer than its time limit the other process may take for a step.
+MOST_LINES = 200  # Of a learner's own output.
+BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)
+
+
+class Broken(Exception):
+    """An error in the check itself."""
+
+
+class _Messages:
+    """What the other process says: its messages stand in lines that begin with a token, the rest is a learner's."""
+
+    def __init__(self, token: str, notify: Callable[[Step], None]) -> None:
+        self.step: Step = LOADS
+        self.passed: list[str] = []
+        self.verdict: Verdict | None = None
+        self.broken = ""
+        self.main_thread = 0
+        self.ends_at = ""
+        """The line at which a learner's code was about to end the process."""
+        self.last_turn = self.last_message = time.monotonic()
+        self._token = token
+        self._notify = notify
+        self._printed = 0
+
+    def read(self, line: str) -> None:
+        """Take a line that the other process has printed."""
+        own, token, message = line.partition(self._token)
+        if own or not token:
+            self._printed += 1
+            if self._printed <= MOST_LINES:
+                print(own, flush=True)
+            elif self._printed == MOST_LINES + 1:
+                print("(What your code prints from here on is left out.)", flush=True)
+        if not token:
+            return
+        self.last_turn = time.monotonic()
+        said: dict[str, Any] = json.loads(message)
+        if set(said) == {"turn"}:
+            return
+        self.last_message = self.last_turn
+        self.main_thread = said.get("main_thread", self.main_thread)
+        self.ends_at = said.get("ends_at", self.ends_at)
+        self.broken = said.get("broken", self.broken)
+        if "step" in said:
+            self.step = _step(said["step"])
+        if "passed" in said:
+            passed = _step(said["passed"])
+            self.passed.append(passed.title)
+            self._notify(passed)
+        if "failure" in said:
+            failed = _step(said["failed"]) if "failed" in said else self.step
+            self.verdict = self.failed(CheckFailure(**said["failure"]), failed)
+        if "done" in said:
+            self.verdict = Verdict(self.passed)
+
+    def failed(self, failure: CheckFailure, step: Step | None = None) -> Verdict:
+        """Return the verdict that a step, or the one that it was at, is not done."""
+        return Verdict(self.passed, step or self.step, failure)
+
+
+def _step(said: dict[str, Any]) -> Step:
+    return Step(said["title"], Place(**said["where"]))
+
+
+async def judge_apart(
+    exercise: Exercise, submission: Submission, notify: Callable[[Step], None] = lambda step: None
+) -> Verdict:
+    """Try out the submission as a solution of the exercise, in a process of its own.
+
+    It is tried on the server that the environment names. Calls `notify` with each step that passed. Raises `Broken` if
+    the check itself has an error.
+    """
+    token = f"\x1e{secrets.token_hex(8)} "
+    with tempfile.TemporaryDirectory() as folder:
+        # All that a learner's code takes from a set comes in the same order in each check.
+        environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+        dump = Path(folder, "threads")
+        told = json.dumps(
+            {
+                "exercise": exercise.number,
+                "version": submission.version,
+                "client": submission.client and str(submission.client),
+                "worker_flags": submission.worker_flags,
+            }
+        )
+        process = Process("python", "-m", "checks.apart", token, str(dump), told, environment=environment)
+        try:
+            return await _follow(process, _Messages(token, notify), dump, exercise.time_limit + LONGEST_STEP)
+        finally:
+            process.kill()
+
+
+async def _follow(process: Process, messages: _Messages, dump: Path, time_limit: float) -> Verdict:
+    read = 0
+    seen_at: list[str] = []  # Where the threads were when the process was looked at, since its last turn.
+    while True:
+        is_over = await _is_over(process)
+        turn = messages.last_turn
+        for line in process.lines[read:]:
+            read += 1
+            messages.read(line)
+        if messages.broken:
+            raise Broken(messages.broken)
+        if messages.verdict is not None:
+            return messages.verdict
+        if is_over:
+            return messages.failed(_how_it_ended(process.popen.returncode, messages))
+        if messages.last_turn != turn:
+            seen_at.clear()
+        without_turn = time.monotonic() - messages.last_turn
+        if without_turn > BLOCKED_AFTER * (len(seen_at) + 1) and messages.main_thread:
+            seen_at.append(await _where_it_blocks(process, messages, dump))
+            if failure := _what_blocks(seen_at, messages, without_turn):
+                return messages.failed(failure, LOADS if messages.step == LOADS else BLOCKS)
+        silent = time.monotonic() - messages.last_message
+        if silent > time_limit and silent > time_limit * slowness():
+            return messages.failed(CheckFailure(f"After {silent:.0f} seconds this step was not done.", A_MOMENT))
+        await asyncio.sleep(0.05)
+
+
+async def _is_over(process: Process) -> bool:
+    """Return whether the process has ended, with all read that it has printed."""
+    if process.popen.poll() is not None:
+        # Not longer: a program that it started may have inherited its output, and go on.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(1, process.ended())
+        return True
+    return False
+
+
+async def _where_it_blocks(process: Process, messages: _Messages, dump: Path) -> str:
+    """Return the learner's line at which the main thread is, or else another thread, or nothing."""
+    dump.write_text("")
+    process.signal(signal.SIGUSR1)
+    deadline = time.monotonic() + 1
+    threads: dict[int, str] = {}
+    while messages.main_thread not in threads and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+        threads = where_threads_are(dump.read_text())
+    # In a thread that is not the main one it matters only if it is the same each time.
+    return threads.get(messages.main_thread) or next(filter(None, threads.values()), "") + " "
+
+
+def _what_blocks(seen_at: list[str], messages: _Messages, seconds: float) -> CheckFailure | None:
+    """Return what is wrong if it is a learner's line that keeps all else from having a turn, and not the machine."""
+    line = seen_at[-1]
+    if messages.step == LOADS:
+        if seconds < LOADING_AFTER or not line.strip():
+            return None
+        return CheckFailure(
+            f"Loading your file took {seconds:.0f} seconds, and was not done yet.",
+            "A file that is loaded only defines classes, functions and constants.",
+            line.strip(),
+        )
+    in_main_thread = bool(line) and not line.endswith(" ")
+    if not in_main_thread and not (len(seen_at) > 2 and line.strip() and len({*seen_at[-3:]}) == 1):
+        return None
+    return CheckFailure(
+        f"For {int(seconds)} seconds nothing else in the worker got a turn.",
+        "An `async def` awaits whatever takes time: `await asyncio.sleep(1)`, never `time.sleep(1)`.",
+        line.strip(),
+    )
+
+
+def _how_it_ended(code: int, messages: _Messages) -> CheckFailure:
+    how = f"with exit code {code}" if code >= 0 else f"by the signal {signal.Signals(-code).name}"
+    seen = f"Your code ended the process that it ran in, {how}."
+    if code < 0 and not messages.ends_at:
+        seen += " (Or somebody else did: a lack of memory does it too.)"
+    return CheckFailure(seen, ENDS_PYTHON, messages.ends_at)
+
+
+# The other process.
+
+
+def _say(token: str, **message: Any) -> None:
+    # In one piece, since other threads print too.
+    os.write(1, f"{token}{json.dumps(message)}\n".encode())
+
+
+async def _judge_here(token: str, told: dict[str, Any]) -> None:
+    exercise = EXERCISES[told["exercise"]]
+    client = told["client"] and Path(told["client"])
+
+    async def take_turns() -> NoReturn:
+        while True:
+            _say(token, turn=True)
+            await asyncio.sleep(TURN_INTERVAL)
+
+    turns = asyncio.create_task(take_turns())
+    try:
+        verdict = await judge(
+            exercise,
+            Submission(told["version"], client, told["worker_flags"]),
+            await connect(),
+            time_limit=exercise.time_limit,
+            in_own_process=True,
+            notify=lambda step: _say(token, passed=dataclasses.asdict(step)),
+            begin=lambda step: _say(token, step=dataclasses.asdict(step)),
+        )
+    finally:
+        turns.cancel()
+    _tell(token, verdict)
+
+
+def _tell(token: str, verdict: Verdict) -> None:
+    if verdict.failure is None:
+        _say(token, done=True)
+        return
+    assert verdict.failed is not None  # A check that has not begun yet finds nothing.
+    _say(token, failed=dataclasses.asdict(verdict.failed), failure=vars(verdict.failure))
+
+
+def _tells_first(token: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that says at which of a learner's lines it is called, and then does what it does."""
+
+    def tell_first(*args: Any) -> Any:
+        if line := where_it_is(sys._getframe()):
+            _say(token, ends_at=line)
+        return function(*args)
+
+    return tell_first
+
+
+def _main(token: str, dump: str, told: str) -> NoReturn:
+    file = open(dump, "a")  # noqa: SIM115 - It stays open as long as this process lives.
+    faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
+    logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.
+    _say(token, main_thread=threading.get_ident())
+    ends: dict[str, Any] = {name: _tells_first(token, getattr(os, name)) for name in ("_exit", "abort", "kill")}
+    with mock.patch.multiple(os, **ends):
+        try:
+            # Not by asyncio.run, which would wait for the end of all that a learner's code has begun.
+            asyncio.new_event_loop().run_until_complete(_judge_here(token, json.loads(told)))
+        except SystemExit as error:
+            _say(token, failure=vars(ends_python(error)))
+        except BaseException as error:
+            _say(token, broken=f"{type(error).__name__}: {error}")
+    end_process(0)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,150 @@
+"""What else there is to see where a step is not done, and may be the cause: in histories, and in a learner's code."""
+
+from checks.lab import Lab
+from checks.traces import relative
+from support.histories import Handle, family, history
+from workflow.activities import SystemPatchActivities
+from workflow.versions import Version
+
+import ast
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+MOST_CLUES = 2
+ACTIVITIES = [name for name in vars(SystemPatchActivities) if name.endswith("_activity")]
+
+
+async def clues(lab: Lab) -> list[str]:
+    """Return sentences on what is odd, the likeliest cause first, and not more than help."""
+    found = [*activities_that_are_not_used(lab.version), *activities_called_directly(lab.version)]
+    for handle in lab.handles:
+        try:
+            for run in await family(lab.client, handle):
+                found += await clues_of_run(lab, run)
+        except RPCError:
+            continue
+    return list(dict.fromkeys(found))[:MOST_CLUES]
+
+
+async def clues_of_run(lab: Lab, run: Handle) -> list[str]:
+    """Return what is odd in one run."""
+    events = await history(run)
+    description = await run.describe()
+    found = [
+        *being_started_again(description, events),
+        *failures_swallowed(lab, description, events),
+        *local_activities(events),
+        *signals_nobody_takes(lab.version, events),
+    ]
+    if description.status == WorkflowExecutionStatus.TIMED_OUT:
+        found.append(f"{name_of(run)} ran out of the time that it was given at its start.")
+    return found
+
+
+def name_of(run: Handle) -> str:
+    """Return a run's workflow id as it stands in a sentence: a child's without those of its parents."""
+    return f"The workflow {run.id.rpartition('/')[2]}"
+
+
+def being_started_again(description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
+    """Return whether a run has failed and is followed by another attempt."""
+    if not events[-1].workflow_execution_failed_event_attributes.new_execution_run_id:
+        return []
+    return [
+        f"{description.id.rpartition('/')[2]} failed and was started again: it had been given a retry_policy. A "
+        "workflow is not tried again as a whole, its activities are."
+    ]
+
+
+def failures_swallowed(lab: Lab, description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
+    """Return whether a run has completed although one of its steps had failed for good."""
+    if description.status != WorkflowExecutionStatus.COMPLETED:
+        return []
+    for event in events:
+        failed: Any
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+            failed = event.activity_task_failed_event_attributes
+            scheduled = events[failed.scheduled_event_id - 1].activity_task_scheduled_event_attributes
+            what = scheduled.activity_type.name
+        elif event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
+            failed = event.child_workflow_execution_failed_event_attributes
+            what = failed.workflow_execution.workflow_id.rpartition("/")[2]
+        else:
+            continue
+        name = description.id.rpartition("/")[2]
+        return [f"{name} completed, although its {what} had failed: whoever catches a failure raises one, too."]
+    return []
+
+
+def local_activities(events: list[HistoryEvent]) -> list[str]:
+    """Return whether a run has local activities, which a history hardly shows."""
+    markers = [event.marker_recorded_event_attributes.marker_name for event in events]
+    if "core_local_activity" not in markers:
+        return []
+    return ["An activity is called by execute_local_activity_method: here each is one by execute_activity_method."]
+
+
+def signals_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[str]:
+    """Return whether a run was sent a signal for which its class has no handler."""
+    workflow_type = events[0].workflow_execution_started_event_attributes.workflow_type.name
+    classes = {getattr(each, "__temporal_workflow_definition").name: each for each in version.workflows}
+    if workflow_type not in classes:
+        return []
+    known = getattr(classes[workflow_type], "__temporal_workflow_definition").signals
+    if None in known:  # A handler for whatever comes.
+        return []
+    return [
+        f"A signal {event.workflow_execution_signaled_event_attributes.signal_name} was sent to a workflow of the "
+        f"class {classes[workflow_type].__name__}, which has no handler for it."
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+        and event.workflow_execution_signaled_event_attributes.signal_name not in known
+    ]
+
+
+def activities_called_directly(version: Version) -> list[str]:
+    """Return whether workflow code calls an activity's method, which then runs as a part of the workflow."""
+    file = Path(inspect.getfile(version.workflow))
+    return [
+        f"{relative(str(file))}, line {node.lineno} calls {node.func.attr} itself, as a part of the workflow. "
+        f"An activity is run by execute_activity_method(SystemPatchActivities.{node.func.attr}, ...)."
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ACTIVITIES
+    ]
+
+
+def activities_that_are_not_used(version: Version) -> list[str]:
+    """Return why some of the activities that a learner has written are not the ones that the worker runs."""
+    name = f"workflow.activities_{version.name}"
+    if importlib.util.find_spec(name) is None:
+        return []
+    used: type = version.activities
+    if used.__module__ != name:
+        return [
+            f"Your workflow imports SystemPatchActivities from {used.__module__}: so the worker runs those, and "
+            f"none of {name}."
+        ]
+    module: ModuleType = sys.modules[name]
+    found = [
+        f"{function} is a function outside of the class {used.__name__}: indent it, to make it one of its methods."
+        for function in ACTIVITIES
+        if inspect.isfunction(vars(module).get(function))
+    ]
+    for method, value in vars(used).items():
+        definition = getattr(value, "__temporal_activity_definition", None)
+        if definition is None:
+            continue
+        if method not in ACTIVITIES:
+            found.append(f"Your class has an activity {method}, which is none of those that the workflow calls.")
+        elif definition.name != method:
+            found.append(f"Your {method} is an activity of another name: @activity.defn calls it {definition.name!r}.")
+    return found

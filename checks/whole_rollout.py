@@ -1,0 +1,81 @@
+"""One rollout in which nothing is held and nothing fails: all that belongs to it is done, once and in its order."""
+
+from checks.failure import CheckFailure
+from checks.lab import Lab
+from checks.names import ALERT, GET_HOSTS, OF_HOST, OF_ROLLOUT, UPDATE, hosts_of, listed
+from checks.watch import Call
+from support.histories import family
+
+import itertools
+
+# Many, so that a set of their names, or of what is begun for each of them, has another order in another process.
+CLUSTERS = [f"cluster{number}" for number in range(11, 17)]
+LARGE_CLUSTER, HOSTS = CLUSTERS[2], 4
+ONCE = "It does what it did before: this is done once, and neither left out nor done again."
+
+
+async def patch_six_clusters(lab: Lab) -> None:
+    """Let a rollout patch six clusters. Raises `CheckFailure` if something is left out, done twice or too early."""
+    lab.hosts_per_cluster = HOSTS
+    lab.small_clusters |= {*CLUSTERS} - {LARGE_CLUSTER}
+    lab.skipped.add(UPDATE)  # A learner's own one may take real time.
+    begun = next(lab.order)
+    handle = await lab.start(CLUSTERS, pilot_count=2)
+    await lab.approve(handle)
+    result = await lab.result(handle, "A rollout of six clusters completes.")
+    ids = {run.id for run in await family(lab.client, handle)}
+    calls = first_attempts([call for call in lab.calls if call.workflow_id in ids and call.begun_at > begun])
+    hosts = {cluster: hosts_of(cluster, HOSTS if cluster == LARGE_CLUSTER else 1) for cluster in CLUSTERS}
+
+    for name in OF_ROLLOUT:
+        once([call for call in calls if call.name == name], name)
+    [_, vault, final] = [next(call for call in calls if call.name == name) for name in OF_ROLLOUT]
+    for cluster in CLUSTERS:
+        looked_up = [call for call in calls if (call.name, call.subject) == (GET_HOSTS, cluster)]
+        once(looked_up, f"{GET_HOSTS} of {cluster}")
+        one_after_the_other([vault, looked_up[0]])
+        for host in hosts[cluster]:
+            in_order(looked_up[0], [call for call in calls if call.subject == host], host, final)
+    if alerts := {call.subject for call in calls if call.name == ALERT}:
+        raise CheckFailure(f"Nothing had failed, and there were alerts for {listed(alerts)}.", ONCE)
+    one_after_the_other([next(call for call in calls if call.name == OF_ROLLOUT[0]), vault])
+    patched = {cluster.cluster: sorted(cluster.patched_hosts) for cluster in result.clusters}
+    if patched != {cluster: sorted(names) for cluster, names in hosts.items()}:
+        raise CheckFailure(f"The result has the hosts {patched}.", "It names all clusters, and their hosts.")
+
+
+def first_attempts(calls: list[Call]) -> list[Call]:
+    """Return the calls without those that are a later attempt of another."""
+    first: dict[tuple[str, str], Call] = {}
+    for call in calls:
+        earlier = first.setdefault((call.run_id, call.activity_id), call)
+        earlier.ended_at = max(earlier.ended_at, call.ended_at)
+    return list(first.values())
+
+
+def once(calls: list[Call], what: str) -> None:
+    """Raise `CheckFailure` if that was not called once."""
+    if len(calls) != 1:
+        times = {0: "not at all", 2: "twice"}.get(len(calls), f"{len(calls)} times")
+        raise CheckFailure(f"In a rollout of six clusters, {what} was begun {times}.", ONCE)
+
+
+def in_order(looked_up: Call, calls: list[Call], host: str, final: Call) -> None:
+    """Raise `CheckFailure` if not all that belongs to a host was done once, one after the other."""
+    steps = []
+    for name in OF_HOST:
+        found = [call for call in calls if call.name == name]
+        once(found, f"{name} of {host}")
+        steps.append(found[0])
+    one_after_the_other([looked_up, *steps, final])
+
+
+def one_after_the_other(calls: list[Call]) -> None:
+    """Raise `CheckFailure` if one of these was begun before the one before it had ended."""
+    for before, after in itertools.pairwise(calls):
+        if not before.ended_at or after.begun_at < before.ended_at:
+            of = f" of {after.subject}" if after.subject else ""
+            raise CheckFailure(
+                f"{after.name}{of} was begun before {before.name} had ended.",
+                "One comes after the other, as before: `await` waits for an activity's end.",
+            )
