@@ -34,7 +34,7 @@ from unittest import mock
 # Seconds.
 TURN_INTERVAL = 0.2
 BLOCKED_AFTER = 2.0
-LOADING_AFTER = 10.0
+LOADING_AFTER = 5.0
 LONGEST_STEP = 60.0  # So much longer than its time limit the other process may take for a step.
 MOST_LINES = 200  # Of a learner's own output.
 BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)
@@ -183,7 +183,7 @@ def _what_blocks(seen_at: list[str], messages: _Messages, seconds: float) -> Che
     """Return what is wrong if it is a learner's line that keeps all else from having a turn, and not the machine."""
     line = seen_at[-1]
     if messages.step == LOADS:
-        if seconds < LOADING_AFTER or not line.strip():
+        if seconds < LOADING_AFTER * slowness() or not line.strip():
             return None
         return CheckFailure(
             f"Loading your file took {seconds:.0f} seconds, and was not done yet.",

@@ -15,7 +15,7 @@ import psutil
 # Seconds without a sign of life, until its first line and after it. Python and the SDK take a while to load.
 START_PATIENCE = 6.0
 PATIENCE = 3.0
-# Of processor time: what a client takes that gets on, while we wait, and what it takes that will never get on.
+# Seconds of processor time: what a client that gets on takes while we wait, and what one takes that never will.
 PROGRESS = 0.05
 MOST_PROCESSOR_TIME = 5.0
 
@@ -28,10 +28,13 @@ class ClientScript:
         assert lab.script is not None
         self._lab = lab
         self.workflow: Handle = lab.client.get_workflow_handle(lab.version.workflow_id)
+        lab.clients_workflows.append(self.workflow)
+        self._processor_time_then = 0.0
         self._process = Process("python", str(lab.script), lab.version.name, *flags)
         self._process.on_news.append(self._sign_of_life)
 
     def _sign_of_life(self) -> None:
+        self._processor_time_then = self._processor_time()
         self._lab.last_news = time.monotonic()
         self._lab.notify_from_thread()
 
@@ -55,6 +58,14 @@ class ClientScript:
         """Return whether all is read and the process is over."""
         return self._process.is_over.is_set()
 
+    async def ends(self, exit_code: int, expected: str) -> None:
+        """Wait for its end. Raises `CheckFailure` if it does not come, or not as `expected` says."""
+        if not await self.wait_for_end():
+            raise self.failure("The client did not end.", expected)
+        self.let_nothing_out(expected)
+        if self.exit_code != exit_code:
+            raise self.failure("", expected)
+
     def let_nothing_out(self, expected: str) -> None:
         """Raise `CheckFailure` if it was ended by an exception, and not by its own code."""
         if any(line.startswith("Traceback") for line in self.lines) and self.exit_code:
@@ -67,10 +78,11 @@ class ClientScript:
         Processor time that it takes is a sign, too: on a slow machine that is all there is for a while. `sleeps` is for
         how many seconds a right client may rest without a sign.
         """
-        processor_time, most = self._processor_time(), self._processor_time() + MOST_PROCESSOR_TIME
+        then = begun = self._processor_time_then
+        await self._lab.wait(lambda: bool(self.lines) or self.ended() or condition(), START_PATIENCE)
         while not await self._lab.wait(condition, PATIENCE + sleeps if self.lines else START_PATIENCE):
-            before, processor_time = processor_time, self._processor_time()
-            if processor_time - before < PROGRESS or processor_time > most:
+            before, then = max(then, self._processor_time_then), self._processor_time()
+            if then - before < PROGRESS or then - begun > MOST_PROCESSOR_TIME:
                 return condition()
         return True
 

@@ -25,8 +25,12 @@ ACTIVITIES = [name for name in vars(SystemPatchActivities) if name.endswith("_ac
 
 async def clues(lab: Lab) -> list[str]:
     """Return sentences on what is odd, the likeliest cause first, and not more than help."""
-    found = [*activities_that_are_not_used(lab.version), *activities_called_directly(lab.version)]
-    for handle in lab.handles:
+    found = [
+        *activities_that_are_not_used(lab.version),
+        *activities_called_directly(lab.version),
+        *classes_without_a_sandbox(lab.version),
+    ]
+    for handle in lab.handles + lab.clients_workflows:
         try:
             for run in await family(lab.client, handle):
                 found += await clues_of_run(lab, run)
@@ -44,6 +48,7 @@ async def clues_of_run(lab: Lab, run: Handle) -> list[str]:
         *failures_swallowed(lab, description, events),
         *local_activities(events),
         *signals_nobody_takes(lab.version, events),
+        *children_nobody_takes(lab.version, events),
     ]
     if description.status == WorkflowExecutionStatus.TIMED_OUT:
         found.append(f"{name_of(run)} ran out of the time that it was given at its start.")
@@ -93,6 +98,16 @@ def local_activities(events: list[HistoryEvent]) -> list[str]:
     return ["An activity is called by execute_local_activity_method: here each is one by execute_activity_method."]
 
 
+def children_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[str]:
+    """Return whether a child was put on a task queue at which no worker is."""
+    children = [event.start_child_workflow_execution_initiated_event_attributes for event in events]
+    return [
+        f"{child.workflow_id.rpartition('/')[2]} was put on task queue {child.task_queue.name}, which has no worker."
+        for child in children
+        if child.workflow_id and child.task_queue.name != version.task_queue
+    ]
+
+
 def signals_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[str]:
     """Return whether a run was sent a signal for which its class has no handler."""
     workflow_type = events[0].workflow_execution_started_event_attributes.workflow_type.name
@@ -108,6 +123,16 @@ def signals_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[s
         for event in events
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
         and event.workflow_execution_signaled_event_attributes.signal_name not in known
+    ]
+
+
+def classes_without_a_sandbox(version: Version) -> list[str]:
+    """Return whether a workflow class is not run in the sandbox."""
+    return [
+        f"{each.__name__} has sandboxed=False: without the sandbox, what it keeps in the class or in a global is "
+        "shared by all workflows of the worker."
+        for each in version.workflows
+        if not getattr(each, "__temporal_workflow_definition").sandboxed
     ]
 
 

@@ -32,6 +32,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     if lab.script is not None:
         yield Step("The client starts a workflow and prints its result", place(0, "Your task"))
         async with ClientScript(lab, "--clusters", CLUSTER) as client:
-            await client.wait_for_end()
-            if client.exit_code != 0 or not any("cluster1_host5" in line for line in client.lines):
-                raise client.failure("", "It ends with exit code 0, and names the patched hosts.")
+            expected = "It ends with exit code 0, and names the patched hosts."
+            await client.ends(0, expected)
+            if not any("cluster1_host5" in line for line in client.lines):
+                raise client.failure("It does not name cluster1_host5.", expected)

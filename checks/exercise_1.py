@@ -106,8 +106,9 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
         raise CheckFailure("It failed before its request was sent.", expected)
     waited = (events[-1].event_time.ToNanoseconds() - asked.event_time.ToNanoseconds()) / 1e9
     timers = await lab.timers(handle)
-    if not 0.9 <= waited <= 1.6 and not (len(timers) == 1 and 0.9 <= timers[0] <= 1.1):
-        raise CheckFailure(f"It waited for {timers[0] if len(timers) == 1 else waited:.1f} s.", expected)
+    # A timer says it best: the server may take a second for a shorter one. Some look at the time again and again.
+    if not any(0.9 <= seconds <= 1.6 for seconds in ([*timers, sum(timers)] if timers else [waited])):
+        raise CheckFailure(f"It waited for {timers[0] if len(timers) == 1 else waited:.3g} s.", expected)
 
 
 async def complete(lab: Lab, way: Way) -> None:
@@ -271,12 +272,13 @@ async def client_answers(lab: Lab, flags: list[str], approved: bool) -> None:
         ended = await client.wait_for_end()
         if not any("Started" in line for line in client.lines):
             raise client.failure("The client started no workflow.", expected)
-        events = [event.event_type for event in await history(client.workflow)]
-        answered = {
-            EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
-            EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
-        }
-        if not answered & set(events):
+        answers = [
+            event
+            for event in await history(client.workflow)
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
+            or event.workflow_execution_signaled_event_attributes.signal_name == Way.SIGNAL.value
+        ]
+        if not answers:
             raise client.failure("The client's workflow got no answer.", expected)
         if not ended:
             raise client.failure("The client did not end.", expected)

@@ -1,5 +1,6 @@
 """Stop the others."""
 
+from checks.children import children_are_plain
 from checks.exercises import place
 from checks.failure import CheckFailure, Step
 from checks.lab import Lab
@@ -58,6 +59,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
         )
 
     yield Step("The cluster fails, and no other host of it begins", place(6, "Your task", "point 2"))
+    await children_are_plain(lab, handle)
     await cluster_fails(lab)
 
     yield Step("The other clusters are patched to the end", place(6, "Your task", "point 3"))

@@ -63,13 +63,14 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
             "workflow.now(), chance is workflow.random(), and everything else belongs into an activity.",
             shortened(error),
         )
-    if "TMPRL1101" in str(error):
+    does_not_let_go = "Eviction processed, but" in str(error)  # So the SDK says when it can't put aside a run.
+    if "TMPRL1101" in str(error) or does_not_let_go:
         return CheckFailure(
             "Your workflow ran for 2 seconds without once waiting for anything: a loop that never ends, or a call "
             "that blocks.",
             "Between two awaits, workflow code takes no time. To wait for something, it awaits "
-            "workflow.wait_condition(...) or asyncio.sleep(...).",
-            shortened(error),
+            "workflow.wait_condition(...) or asyncio.sleep(...). (asyncio.sleep(0) waits for nothing.)",
+            "" if does_not_let_go else shortened(error),
         )
     if "object is not callable" in str(error) and not learners_lines(error):
         return CheckFailure(
@@ -88,7 +89,8 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
     if found := re.search(r"type (\w*(?:Error|Exception)) is not JSON serializable", every_message(error)):
         return CheckFailure(
             f"Your workflow returns an exception, or sends one: {found[1]}.",
-            "An exception is raised. What is returned or sent is plain data.",
+            "An exception is raised. What is returned or sent is plain data. (Exceptions can be among the results of "
+            "gather, by return_exceptions=True.)",
             shortened(error),
         )
     if "is not registered on this worker" in str(error):

@@ -28,6 +28,7 @@ from temporalio.service import RPCError
 
 T = TypeVar("T")
 A_MOMENT = "It takes a moment."
+BUSY = 4.0  # How many times as long as on an idle machine everything takes where a verdict is in doubt.
 LOADS = Step("Python and Temporal accept your files", TROUBLESHOOTING)
 RUNS = "Your code runs without an error"
 WHOLE = Step(
@@ -102,6 +103,8 @@ async def judge(
     except CheckFailure as failure:
         if (warning := warned_of()) not in failure.seen:
             failure.seen += f" And: {warning}"
+        if not failure.is_error and (slow := slowness()) > BUSY:
+            failure.seen += f" But this machine is busy: what should take a second takes {slow:.0f}. Try again later."
         # An error may come from a later step's workflow, since they run side by side: so it is about the whole page.
         verdict.failed = Step(RUNS, Place(step.where.page, "")) if failure.is_error and step else step
         verdict.failure = failure

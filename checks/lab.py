@@ -74,6 +74,8 @@ class Lab(Watch):
         self.version = version
         self.script = script
         self.worker_flags = worker_flags or []
+        self.clients_workflows: list[Handle] = []
+        """The workflows that clients started, if they did."""
         self.recorder = Recorder()
         """Has noted what the workflows did."""
         self.handles: list[Handle] = []
@@ -178,7 +180,10 @@ class Lab(Watch):
             steps = await handle.query("completed_steps", rpc_timeout=RPC_TIMEOUT)
         except WorkflowQueryFailedError as error:
             expected = "A query only reads." if "it changed" in error.message else "It returns a list of texts."
-            raise CheckFailure(f"The query completed_steps failed: {error.message}", expected) from error
+            seen = f"The query completed_steps failed: {error.message}"
+            if "TMPRL1101" in error.message:
+                seen = "The query completed_steps ran for 2 seconds and was not done: a loop that never ends?"
+            raise CheckFailure(seen, expected) from error
         if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
             raise CheckFailure(f"The query completed_steps returned {steps!r:.200}.", "It returns a list of texts.")
         return steps
@@ -355,7 +360,9 @@ class Lab(Watch):
             if description.workflow_execution_info.close_time.seconds:
                 self._closed.add(run.id)
                 continue
-            if description.HasField("pending_workflow_task"):
+            # On another task queue there is no worker, and so nothing will come of it.
+            is_ours = description.execution_config.task_queue.name == self.version.task_queue
+            if is_ours and description.HasField("pending_workflow_task"):
                 return False
             for pending in description.pending_activities:
                 is_cancelled = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED

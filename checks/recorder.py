@@ -1,5 +1,6 @@
 """What workflow code does, line by line, so that two runs of it can be compared."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -36,7 +37,10 @@ class _Inbound(worker.WorkflowInboundInterceptor):
         result = await super().execute_workflow(input)
         self._lines.append(f"returned {_as_json([result])}")
         if (steps := workflow.get_query_handler("completed_steps")) is not None:
-            self._lines.append(f"had the completed_steps {_as_json([steps()])}")
+            answer = steps()
+            if inspect.isawaitable(answer):
+                answer = await answer
+            self._lines.append(f"had the completed_steps {_as_json([answer])}")
         return result
 
 

@@ -70,6 +70,11 @@ async def failure_is_kept(lab: Lab) -> None:
         raise CheckFailure(
             f"The pilot {hosts[1]} failed, and nobody was alerted.", "There is an alert, as there was before."
         )
+    if others := lab.begun(ALERT) & {*hosts} - {hosts[1]}:
+        raise CheckFailure(
+            f"The pilot {hosts[1]} failed, and there were alerts for {listed(others)}, too: they were cancelled.",
+            "There is an alert for a host that fails by itself. (A TaskGroup cancels the others, in no fixed order.)",
+        )
     if begun := set(hosts[PILOT_COUNT:]) & lab.begun():
         raise CheckFailure(
             f"The pilot {hosts[1]} failed, and {were(begun)} begun.", "If a pilot fails, they stay as they are."

@@ -1,10 +1,13 @@
 """The exercises' checks: they let right solutions pass, and say what is wrong with the others."""
 
+from checks.apart import judge_apart
+from checks.clues import activities_that_are_not_used
 from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.judge import Submission, Verdict, judge
 from checks.solutions import Solution, files_of, read_solutions, said_to_starting_point
+from commands.start import learners_workflow
 from support import PROJECT
-from workflow.versions import released_versions, version_number
+from workflow.versions import find_version, released_versions, version_number
 
 import itertools
 import os
@@ -80,11 +83,72 @@ def written() -> Iterator[Write]:
 async def test_a_right_solution_passes_and_a_wrong_one_is_told_why(
     client: Client, written: Write, solution: Solution
 ) -> None:
-    verdict = await judge(EXERCISES[solution.exercise], written(solution), client, TIME_LIMIT)
+    exercise, submission = EXERCISES[solution.exercise], written(solution)
+    if solution.apart:
+        verdict = await judge_apart(exercise, submission)
+    else:
+        verdict = await judge(exercise, submission, client, TIME_LIMIT)
     if solution.is_right:
         assert verdict.failure is None, said(verdict)
     else:
         assert verdict.failure is not None and re.search(solution.says, str(verdict.failure)), said(verdict)
+
+
+OWN_CLASS = "class SystemPatchActivities_Mine(SystemPatchActivities):\n    pass\n"
+OTHER_METHOD = """
+class SystemPatchActivities_Mine(SystemPatchActivities):
+    @activity.defn
+    async def perform_update(self, host: HostPatchInput) -> None:
+        await self._work(1.0)
+"""
+OUTSIDE = f"""
+{OWN_CLASS}
+
+@activity.defn
+async def perform_update_activity(self, host: HostPatchInput) -> None:
+    await self._work(1.0)
+"""
+OTHER_NAME = """
+class SystemPatchActivities_Mine(SystemPatchActivities):
+    @activity.defn(name="update")
+    async def perform_update_activity(self, host: HostPatchInput) -> None:
+        await self._work(1.0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "imported", "says"),
+    [
+        (OWN_CLASS, False, "imports SystemPatchActivities from workflow.activities"),
+        (OTHER_METHOD, True, "Your class has an activity perform_update, which is none of those"),
+        (OUTSIDE, True, "perform_update_activity is a function outside of the class SystemPatchActivities_Mine"),
+        (OTHER_NAME, True, "@activity.defn calls it 'update'"),
+        (OWN_CLASS, True, None),
+    ],
+    ids=["not imported", "method of another name", "function outside of the class", "other name", "all well"],
+)
+def test_activities_that_the_worker_does_not_run_are_told(code: str, imported: bool, says: str | None) -> None:
+    name = f"clue{os.getpid()}n{next(_numbers)}_mine"
+    files = {
+        PROJECT / "workflow" / f"activities_{name}.py": "from temporalio import activity\n\n"
+        "from workflow.activities import SystemPatchActivities\nfrom workflow.types import HostPatchInput\n\n" + code,
+        PROJECT / "workflow" / f"system_patch_workflow_{name}.py": learners_workflow(EXERCISES[3])
+        .replace("_Mine:", f"_{name.capitalize()}:")
+        .replace("activities_mine", f"activities_{name}"),
+    }
+    if not imported:
+        [workflow] = [file for file in files if "system_patch" in file.name]
+        own = f"workflow.activities_{name} import SystemPatchActivities_Mine as SystemPatchActivities"
+        assert own in files[workflow]
+        files[workflow] = files[workflow].replace(own, "workflow.activities import SystemPatchActivities")
+    try:
+        for file, text in files.items():
+            file.write_text(text)
+        found = activities_that_are_not_used(find_version(name))
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+    assert (says is None and found == []) or (len(found) == 1 and says is not None and says in found[0])
 
 
 def test_a_solution_can_be_applied_to_every_later_version_that_has_the_changed_lines() -> None:

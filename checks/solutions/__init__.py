@@ -16,6 +16,7 @@ PROJECT = FOLDER.parent.parent
 _PART = re.compile(r"^```(?P<kind>\w*)\n(?P<code>.*?)^```$|^(?P<line>[^\n]+)$", re.MULTILINE | re.DOTALL)
 _SAYS = re.compile(r"Check says: (?:`([^`]+)`|`` (.+) ``)")
 _CLIENT_AS_IT_IS = "Client: as it is"
+_APART = "In a process of its own"
 # The blocks by their labels, of which the workflow's is empty, and in which language each is.
 _KINDS = {"": "diff", "Client:": "diff", "Activities:": "python"}
 
@@ -63,6 +64,8 @@ class Solution:
     workflow: list[Hunk]
     client: list[Hunk] | None
     """What it changes in the client, which may be nothing. `None` if the client is not to be tried."""
+    apart: bool
+    """Whether it needs a process of its own, which it may end or block, or in which sets have another order."""
     activities: str
     """Methods of the class of activities, not indented. Nothing if it has the reference's activities."""
 
@@ -112,6 +115,7 @@ def _sections(file: Path) -> dict[str, str]:
 def _solution(exercise: int, name: str, is_right: bool, text: str) -> Solution:
     """Return the solution that is written under a heading. Raises `ValueError` if it can't be read."""
     says = label = ""
+    apart = False
     blocks: dict[str, str] = {}
     for part in _PART.finditer(text):
         line = part["line"]
@@ -124,6 +128,8 @@ def _solution(exercise: int, name: str, is_right: bool, text: str) -> Solution:
             raise ValueError(f"no block after {label!r}")
         elif not says and (found := _SAYS.fullmatch(line)):
             says = found[1] or found[2]
+        elif line == _APART and not apart:
+            apart = True
         elif line == _CLIENT_AS_IT_IS and "Client:" not in blocks:
             blocks["Client:"] = ""
         elif line in _KINDS:
@@ -135,7 +141,8 @@ def _solution(exercise: int, name: str, is_right: bool, text: str) -> Solution:
     if is_right == bool(says):
         raise ValueError("a wrong solution has a line that begins with 'Check says: ', and a right one has none")
     client = _hunks(blocks["Client:"]) if "Client:" in blocks else None
-    return Solution(exercise, name, is_right, says, _hunks(blocks.get("", "")), client, blocks.get("Activities:", ""))
+    workflow = _hunks(blocks.get("", ""))
+    return Solution(exercise, name, is_right, says, workflow, client, apart, blocks.get("Activities:", ""))
 
 
 def _hunks(diff: str) -> list[Hunk]:
