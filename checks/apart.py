@@ -8,7 +8,7 @@ from checks.explain import ENDS_PYTHON, ends_python
 from checks.failure import CheckFailure, Step
 from checks.judge import A_MOMENT, LOADS, Submission, Verdict, judge
 from checks.machine import slowness
-from checks.traces import where_it_is, where_threads_are
+from checks.traces import LOADED, where_it_is, where_threads_are
 from support.connection import connect
 from support.processes import Process
 from support.script import end_process, within
@@ -148,8 +148,8 @@ async def _follow(process: Process, messages: _Messages, dump: Path, time_limit:
         without_turn = time.monotonic() - messages.last_turn
         if without_turn > BLOCKED_AFTER * (len(seen_at) + 1) and messages.main_thread:
             seen_at.append(await _where_it_blocks(process, messages, dump))
-            if failure := _what_blocks(seen_at, messages, without_turn):
-                return messages.failed(failure, LOADS if messages.step == LOADS else BLOCKS)
+            if failure := _what_blocks(seen_at, without_turn):
+                return messages.failed(failure, LOADS if failure.lines.endswith(LOADED) else BLOCKS)
         silent = time.monotonic() - messages.last_message
         if silent > time_limit and silent > time_limit * slowness():
             return messages.failed(CheckFailure(f"After {silent:.0f} seconds this step was not done.", A_MOMENT))
@@ -179,11 +179,11 @@ async def _where_it_blocks(process: Process, messages: _Messages, dump: Path) ->
     return threads.get(messages.main_thread) or next(filter(None, threads.values()), "") + " "
 
 
-def _what_blocks(seen_at: list[str], messages: _Messages, seconds: float) -> CheckFailure | None:
+def _what_blocks(seen_at: list[str], seconds: float) -> CheckFailure | None:
     """Return what is wrong if it is a learner's line that keeps all else from having a turn, and not the machine."""
     line = seen_at[-1]
-    if messages.step == LOADS:
-        if seconds < LOADING_AFTER * slowness() or not line.strip():
+    if line.strip().endswith(LOADED):
+        if seconds < LOADING_AFTER * slowness():
             return None
         return CheckFailure(
             f"Loading your file took {seconds:.0f} seconds, and was not done yet.",

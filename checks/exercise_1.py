@@ -18,11 +18,12 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 CLUSTER = "cluster3"
+TIMEOUT = 2  # Seconds. Not 1, which is what the server takes for any shorter timer, too.
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     """Yield each step before it is looked at. Raises `CheckFailure` where one is not done."""
-    unanswered = await lab.start([CLUSTER], approval_timeout=1)
+    unanswered = await lab.start([CLUSTER], approval_timeout=TIMEOUT)
     misfit = handler_with_other_parameters(lab)
     ways = [] if misfit else lab.ways()
 
@@ -92,10 +93,10 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
 async def no_answer(lab: Lab, handle: Handle) -> None:
     """Wait for the end of a workflow that nobody answers. Raises `CheckFailure` if it does not fail and say why."""
     expected = (
-        "With approval_timeout_seconds=1, and nobody who answers, it waits for a second and then fails by an "
-        "ApplicationError that says why."
+        f"With approval_timeout_seconds={TIMEOUT}, and nobody who answers, it waits for {TIMEOUT} seconds and then "
+        "fails by an ApplicationError that says why."
     )
-    cause = await failed(lab, handle, "although nobody had answered", expected, patience=2.5)
+    cause = await failed(lab, handle, "although nobody had answered", expected, patience=TIMEOUT + 1.5)
     if not isinstance(cause, ApplicationError) or cause.message in ("", "Application error"):
         raise CheckFailure(f"It failed, but its message {str(cause)!r} says nothing about an approval.", expected)
     if lab.activities_in(handle).count(REQUEST) > 1:
@@ -106,8 +107,8 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
         raise CheckFailure("It failed before its request was sent.", expected)
     waited = (events[-1].event_time.ToNanoseconds() - asked.event_time.ToNanoseconds()) / 1e9
     timers = await lab.timers(handle)
-    # A timer says it best: the server may take a second for a shorter one. Some look at the time again and again.
-    if not any(0.9 <= seconds <= 1.6 for seconds in ([*timers, sum(timers)] if timers else [waited])):
+    # The server takes a second for a shorter timer, of which those who look at the time again and again have several.
+    if not any(0.95 * TIMEOUT <= seconds <= 1.4 * TIMEOUT for seconds in [*timers, sum(timers), waited]):
         raise CheckFailure(f"It waited for {timers[0] if len(timers) == 1 else waited:.3g} s.", expected)
 
 

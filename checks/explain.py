@@ -5,6 +5,7 @@ from checks.traces import is_learners, relative, shortened
 
 import re
 import traceback
+from pathlib import Path
 
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
@@ -40,12 +41,12 @@ def blocking_call() -> CheckFailure:
     )
 
 
-def what_python_warned_of(warnings: list[str]) -> str:
-    """Return the warnings that are about a learner's code, as sentences, or nothing."""
+def what_python_warned_of(warnings: list[str], version: str) -> str:
+    """Return the warnings that are about a learner's code, the files of this version, as sentences, or nothing."""
     found = [f"{text}." for text in warnings if "is non-deterministic" in text]
     for text in warnings:
         match = re.search(r"coroutine '(?:_\w+\.)?(.*)' was never awaited(?:.*\n)+  File \"(.*)\", line (\d+)", text)
-        if match and is_learners(match[2]):
+        if match and is_learners(match[2]) and Path(match[2]).stem.endswith(f"_{version}"):
             found.append(f"{match[1]} was called, but never awaited: {relative(match[2])}, line {match[3]}.")
     return " ".join(dict.fromkeys(found))
 

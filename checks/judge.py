@@ -9,7 +9,7 @@ from checks.lab import Lab, open_lab
 from checks.machine import slowness
 from checks.replay import another_path, another_path_elsewhere
 from checks.traces import shortened
-from checks.whole_rollout import patch_six_clusters
+from checks.whole_rollout import patch_five_clusters
 from support.histories import family
 from workflow.versions import Version, VersionError, find_version
 
@@ -94,7 +94,7 @@ async def judge(
             notify(step)
 
     def warned_of() -> str:
-        return what_python_warned_of([str(warning.message) for warning in warned])
+        return what_python_warned_of([str(warning.message) for warning in warned], submission.version)
 
     try:
         with warnings.catch_warnings(record=True) as warned:
@@ -131,7 +131,7 @@ async def all_steps(
                 while (step := await unless_trouble(lab, anext(steps, None), time_limit)) is not None:
                     yield step
             yield WHOLE
-            await unless_trouble(lab, patch_six_clusters(lab), time_limit)
+            await unless_trouble(lab, patch_five_clusters(lab), time_limit)
             yield REPLAYS
             await unless_trouble(lab, take_the_same_path(lab, in_own_process), time_limit)
 

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+LOADED = ", while it is loaded"
 MOST_FRAMES = 3  # Of the first and of the last lines of a traceback.
 
 
@@ -60,7 +61,7 @@ def where_it_is(frame: FrameType | None) -> str:
 def where_threads_are(dump: str) -> dict[int, str]:
     """Return the innermost of a learner's lines at which each thread is, or nothing, by thread.
 
-    Takes what Python's faulthandler writes.
+    Takes what Python's faulthandler writes. Where a file is being loaded, the line ends with `LOADED`.
     """
     found: dict[int, str] = {}
     thread = 0
@@ -69,8 +70,10 @@ def where_threads_are(dump: str) -> dict[int, str]:
             thread = int(begin[1], 16)
             found[thread] = ""
         frame = re.match(r'  File "(.*)", line (\d+) in (.*)', line)
-        if frame and is_learners(frame[1]) and not found.get(thread):
-            found[thread] = f"{relative(frame[1])}, line {frame[2]}, in {frame[3]}"
+        if frame and is_learners(frame[1]):
+            found[thread] = found.get(thread) or f"{relative(frame[1])}, line {frame[2]}, in {frame[3]}"
+            if frame[3] == "<module>" and not found[thread].endswith(LOADED):
+                found[thread] += LOADED
     return found
 
 

@@ -9,20 +9,20 @@ from support.histories import family
 import itertools
 
 # Many, so that a set of their names, or of what is begun for each of them, has another order in another process.
-CLUSTERS = [f"cluster{number}" for number in range(11, 17)]
-LARGE_CLUSTER, HOSTS = CLUSTERS[2], 4
+CLUSTERS = [f"cluster{number}" for number in range(11, 16)]
+LARGE_CLUSTER, HOSTS = CLUSTERS[2], 3
 ONCE = "It does what it did before: this is done once, and neither left out nor done again."
 
 
-async def patch_six_clusters(lab: Lab) -> None:
-    """Let a rollout patch six clusters. Raises `CheckFailure` if something is left out, done twice or too early."""
+async def patch_five_clusters(lab: Lab) -> None:
+    """Let a rollout patch five clusters. Raises `CheckFailure` if something is left out, done twice or too early."""
     lab.hosts_per_cluster = HOSTS
     lab.small_clusters |= {*CLUSTERS} - {LARGE_CLUSTER}
     lab.skipped.add(UPDATE)  # A learner's own one may take real time.
     begun = next(lab.order)
     handle = await lab.start(CLUSTERS, pilot_count=2)
     await lab.approve(handle)
-    result = await lab.result(handle, "A rollout of six clusters completes.")
+    result = await lab.result(handle, "A rollout of five clusters completes.")
     ids = {run.id for run in await family(lab.client, handle)}
     calls = first_attempts([call for call in lab.calls if call.workflow_id in ids and call.begun_at > begun])
     hosts = {cluster: hosts_of(cluster, HOSTS if cluster == LARGE_CLUSTER else 1) for cluster in CLUSTERS}
@@ -60,7 +60,7 @@ def once(calls: list[Call], what: str) -> None:
     """Raise `CheckFailure` if that was not called once."""
     if len(calls) != 1:
         times = {0: "not at all", 2: "twice"}.get(len(calls), f"{len(calls)} times")
-        raise CheckFailure(f"In a rollout of six clusters, {what} was begun {times}.", ONCE)
+        raise CheckFailure(f"In a rollout of five clusters, {what} was begun {times}.", ONCE)
 
 
 def in_order(looked_up: Call, calls: list[Call], host: str, final: Call) -> None:
