@@ -1,6 +1,6 @@
 """Judges in a process of its own, which may hang or die: what it tries out is a learner's code.
 
-`judge_apart` starts `python -m checks.apart`, passes on what it prints, and has the last word.
+`judge_apart` starts `python -m checks.apart`, reads what that says in a file, and has the last word.
 """
 
 from checks.exercises import EXERCISES, TROUBLESHOOTING, Exercise, Place
@@ -11,16 +11,14 @@ from checks.machine import slowness
 from checks.traces import LOADED, where_it_is, where_threads_are
 from support.connection import connect
 from support.processes import Process
-from support.script import end_process, within
+from support.script import end_process
 
 import asyncio
-import contextlib
 import dataclasses
 import faulthandler
 import json
 import logging
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -28,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 from unittest import mock
 
 # Seconds.
@@ -36,7 +34,8 @@ TURN_INTERVAL = 0.2
 BLOCKED_AFTER = 2.0
 LOADING_AFTER = 5.0
 LONGEST_STEP = 60.0  # So much longer than its time limit the other process may take for a step.
-MOST_LINES = 200  # Of a learner's own output.
+# Files in the folder that both processes know.
+MESSAGES, THREADS = "messages", "threads"
 BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)
 
 
@@ -45,9 +44,9 @@ class Broken(Exception):
 
 
 class _Messages:
-    """What the other process says: its messages stand in lines that begin with a token, the rest is a learner's."""
+    """What the other process says, in a file, a line of JSON each: what it prints is a learner's."""
 
-    def __init__(self, token: str, notify: Callable[[Step], None]) -> None:
+    def __init__(self, file: IO[str], notify: Callable[[Step], None]) -> None:
         self.step: Step = LOADS
         self.passed: list[str] = []
         self.verdict: Verdict | None = None
@@ -56,23 +55,19 @@ class _Messages:
         self.ends_at = ""
         """The line at which a learner's code was about to end the process."""
         self.last_turn = self.last_message = time.monotonic()
-        self._token = token
+        self._file = file
+        self._rest = ""
         self._notify = notify
-        self._printed = 0
 
-    def read(self, line: str) -> None:
-        """Take a line that the other process has printed."""
-        own, token, message = line.partition(self._token)
-        if own or not token:
-            self._printed += 1
-            if self._printed <= MOST_LINES:
-                print(own, flush=True)
-            elif self._printed == MOST_LINES + 1:
-                print("(What your code prints from here on is left out.)", flush=True)
-        if not token:
-            return
+    def read(self) -> bool:
+        """Take what is new. Returns whether there was anything."""
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        for line in lines:
+            self._take(json.loads(line))
+        return bool(lines)
+
+    def _take(self, said: dict[str, Any]) -> None:
         self.last_turn = time.monotonic()
-        said: dict[str, Any] = json.loads(message)
         if set(said) == {"turn"}:
             return
         self.last_message = self.last_turn
@@ -108,43 +103,36 @@ async def judge_apart(
     It is tried on the server that the environment names. Calls `notify` with each step that passed. Raises `Broken` if
     the check itself has an error.
     """
-    token = f"\x1e{secrets.token_hex(8)} "
-    with tempfile.TemporaryDirectory() as folder:
-        # All that a learner's code takes from a set comes in the same order in each check.
-        environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-        dump = Path(folder, "threads")
-        told = json.dumps(
-            {
-                "exercise": exercise.number,
-                "version": submission.version,
-                "client": submission.client and str(submission.client),
-                "worker_flags": submission.worker_flags,
-            }
-        )
-        process = Process("python", "-m", "checks.apart", token, str(dump), told, environment=environment)
+    # All that a learner's code takes from a set comes in the same order in each check.
+    environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    told = {
+        "exercise": exercise.number,
+        "version": submission.version,
+        "client": submission.client and str(submission.client),
+        "worker_flags": submission.worker_flags,
+    }
+    with tempfile.TemporaryDirectory() as folder, Path(folder, MESSAGES).open("w+") as file:
+        messages = _Messages(file, notify)
+        command = ["python", "-m", "checks.apart", folder, json.dumps(told)]
+        process = Process(*command, environment=environment, show=True)
         try:
-            return await _follow(process, _Messages(token, notify), dump, exercise.time_limit + LONGEST_STEP)
+            return await _follow(process, messages, Path(folder, THREADS), exercise.time_limit + LONGEST_STEP)
         finally:
             process.kill()
 
 
 async def _follow(process: Process, messages: _Messages, dump: Path, time_limit: float) -> Verdict:
-    read = 0
     seen_at: list[str] = []  # Where the threads were when the process was looked at, since its last turn.
     while True:
-        is_over = await _is_over(process)
-        turn = messages.last_turn
-        for line in process.lines[read:]:
-            read += 1
-            messages.read(line)
+        is_over = process.is_over.is_set()
+        if messages.read():
+            seen_at.clear()
         if messages.broken:
             raise Broken(messages.broken)
         if messages.verdict is not None:
             return messages.verdict
         if is_over:
             return messages.failed(_how_it_ended(process.popen.returncode, messages))
-        if messages.last_turn != turn:
-            seen_at.clear()
         without_turn = time.monotonic() - messages.last_turn
         if without_turn > BLOCKED_AFTER * (len(seen_at) + 1) and messages.main_thread:
             seen_at.append(await _where_it_blocks(process, messages, dump))
@@ -154,16 +142,6 @@ async def _follow(process: Process, messages: _Messages, dump: Path, time_limit:
         if silent > time_limit and silent > time_limit * slowness():
             return messages.failed(CheckFailure(f"After {silent:.0f} seconds this step was not done.", A_MOMENT))
         await asyncio.sleep(0.05)
-
-
-async def _is_over(process: Process) -> bool:
-    """Return whether the process has ended, with all read that it has printed."""
-    if process.popen.poll() is not None:
-        # Not longer: a program that it started may have inherited its output, and go on.
-        with contextlib.suppress(asyncio.TimeoutError):
-            await within(1, process.ended())
-        return True
-    return False
 
 
 async def _where_it_blocks(process: Process, messages: _Messages, dump: Path) -> str:
@@ -201,7 +179,7 @@ def _what_blocks(seen_at: list[str], seconds: float) -> CheckFailure | None:
 
 
 def _how_it_ended(code: int, messages: _Messages) -> CheckFailure:
-    how = f"with exit code {code}" if code >= 0 else f"by the signal {signal.Signals(-code).name}"
+    how = f"with exit code {code}" if code >= 0 else f"by a signal ({signal.strsignal(-code)})"
     seen = f"Your code ended the process that it ran in, {how}."
     if code < 0 and not messages.ends_at:
         seen += " (Or somebody else did: a lack of memory does it too.)"
@@ -211,18 +189,40 @@ def _how_it_ended(code: int, messages: _Messages) -> CheckFailure:
 # The other process.
 
 
-def _say(token: str, **message: Any) -> None:
-    # In one piece, since other threads print too.
-    os.write(1, f"{token}{json.dumps(message)}\n".encode())
+class _Sayer:
+    """Says something to the process that follows this one. Each message is written in one piece, by any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = os.open(folder / MESSAGES, os.O_WRONLY | os.O_APPEND)
+
+    def say(self, **message: Any) -> None:
+        os.write(self._file, f"{json.dumps(message)}\n".encode())
+
+    def say_verdict(self, verdict: Verdict) -> None:
+        if verdict.failure is None:
+            self.say(done=True)
+            return
+        assert verdict.failed is not None  # A check that has not begun yet finds nothing.
+        self.say(failed=dataclasses.asdict(verdict.failed), failure=vars(verdict.failure))
+
+    def says_first(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that says at which of a learner's lines it is called, and then does what it does."""
+
+        def say_first(*args: Any) -> Any:
+            if line := where_it_is(sys._getframe()):
+                self.say(ends_at=line)
+            return function(*args)
+
+        return say_first
 
 
-async def _judge_here(token: str, told: dict[str, Any]) -> None:
+async def _judge_here(sayer: _Sayer, told: dict[str, Any]) -> None:
     exercise = EXERCISES[told["exercise"]]
     client = told["client"] and Path(told["client"])
 
     async def take_turns() -> NoReturn:
         while True:
-            _say(token, turn=True)
+            sayer.say(turn=True)
             await asyncio.sleep(TURN_INTERVAL)
 
     turns = asyncio.create_task(take_turns())
@@ -233,47 +233,29 @@ async def _judge_here(token: str, told: dict[str, Any]) -> None:
             await connect(),
             time_limit=exercise.time_limit,
             in_own_process=True,
-            notify=lambda step: _say(token, passed=dataclasses.asdict(step)),
-            begin=lambda step: _say(token, step=dataclasses.asdict(step)),
+            notify=lambda step: sayer.say(passed=dataclasses.asdict(step)),
+            begin=lambda step: sayer.say(step=dataclasses.asdict(step)),
         )
     finally:
         turns.cancel()
-    _tell(token, verdict)
+    sayer.say_verdict(verdict)
 
 
-def _tell(token: str, verdict: Verdict) -> None:
-    if verdict.failure is None:
-        _say(token, done=True)
-        return
-    assert verdict.failed is not None  # A check that has not begun yet finds nothing.
-    _say(token, failed=dataclasses.asdict(verdict.failed), failure=vars(verdict.failure))
-
-
-def _tells_first(token: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that says at which of a learner's lines it is called, and then does what it does."""
-
-    def tell_first(*args: Any) -> Any:
-        if line := where_it_is(sys._getframe()):
-            _say(token, ends_at=line)
-        return function(*args)
-
-    return tell_first
-
-
-def _main(token: str, dump: str, told: str) -> NoReturn:
-    file = open(dump, "a")  # noqa: SIM115 - It stays open as long as this process lives.
+def _main(folder: str, told: str) -> NoReturn:
+    sayer = _Sayer(Path(folder))
+    file = os.open(Path(folder, THREADS), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
     logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.
-    _say(token, main_thread=threading.get_ident())
-    ends: dict[str, Any] = {name: _tells_first(token, getattr(os, name)) for name in ("_exit", "abort", "kill")}
+    sayer.say(main_thread=threading.get_ident())
+    ends: dict[str, Any] = {name: sayer.says_first(getattr(os, name)) for name in ("_exit", "abort", "kill")}
     with mock.patch.multiple(os, **ends):
         try:
             # Not by asyncio.run, which would wait for the end of all that a learner's code has begun.
-            asyncio.new_event_loop().run_until_complete(_judge_here(token, json.loads(told)))
+            asyncio.new_event_loop().run_until_complete(_judge_here(sayer, json.loads(told)))
         except SystemExit as error:
-            _say(token, failure=vars(ends_python(error)))
+            sayer.say(failure=vars(ends_python(error)))
         except BaseException as error:
-            _say(token, broken=f"{type(error).__name__}: {error}")
+            sayer.say(broken=f"{type(error).__name__}: {error}")
     end_process(0)
 
 
