@@ -20,7 +20,7 @@ QUIET_TURNS = 10
 # Seconds after which the clock goes on although a thread is still at work: it may be waiting for something itself.
 THREAD_PATIENCE = 0.25
 END_OF_TIME = 3600.0  # Seconds after which a clock stops, for an activity that still waits then will do so for ever.
-LONGEST_STOP = 20.0  # Seconds after which a thread whose clock has stopped goes on after all, so that it can be ended.
+LONGEST_STOP = 20.0  # Seconds after which a thread whose clock has stopped goes on after all, so that it can end.
 
 
 class Clock:
@@ -87,9 +87,7 @@ class Clock:
             self.call_at(self.now + seconds, wake)
 
         self._soon(fall_asleep)
-        woken.wait(seconds)  # At worst it takes the time that it says.
-        if self.stops_before(self.now + seconds):
-            woken.wait(LONGEST_STOP)
+        woken.wait(LONGEST_STOP)
 
     def thread_begins(self) -> None:
         """Note that code of the activity is at work in a thread."""

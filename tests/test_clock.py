@@ -99,10 +99,9 @@ async def clock_after(activity: Callable[[], Awaitable[None]]) -> Clock:
 async def test_an_activity_that_waits_nine_seconds_takes_nine_seconds_of_its_clock(
     activity: Callable[[], Awaitable[None]],
 ) -> None:
-    begun = time.monotonic()
     clock = await clock_after(activity)
     assert clock.now == pytest.approx(9) and not clock.blocked
-    assert time.monotonic() - begun < 9
+    assert clock.real_time == 0
 
 
 async def test_what_a_thread_waits_for_in_another_way_takes_real_time() -> None:
