@@ -71,6 +71,11 @@ def pytest_unconfigure() -> None:
         server.kill()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait for long, in a browser or for what a page's commands do: others run meanwhile."""
+    items.sort(key=lambda item: item.path.stem not in ("test_web_ui", "test_pages"))
+
+
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Hands each process its next test, but keeps the tests of a module in one process if they share something costly.
 
