@@ -29,9 +29,15 @@ soak: .venv/ready
 	.venv/bin/python -m tests.faults
 	.venv/bin/python -m tests.soak $(SOAK)
 
+# An environment knows the folder that it was made in. In another one it is made anew.
+ifneq "$(shell cat .venv/ready 2>/dev/null)" "$(CURDIR)"
+.PHONY: .venv/ready
+endif
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer, please: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	@echo "Making the Python environment in .venv (once, half a minute) ..."
-	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' \
+		2> .venv/pip.log || { tail -n 1 .venv/pip.log; echo "What the workshop needs could not be fetched from PyPI." \
+		"Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
+	@pwd > $@

@@ -9,14 +9,13 @@ python=python3
 version=${1:-v1}
 [ $# -gt 0 ] && shift
 
-# The process id of the worker that is alive, or nothing. The worker holds a lock on its pid file: see support/pid_lock.py.
-pid=$("$python" -m support.pid_lock "$version") || exit 2
+# The process ids of the workers that are alive, mostly one. Each holds a lock on its pid file: see support/pid_lock.py.
+pids=$("$python" -m support.pid_lock "$version") || exit 2
 
-if [ -n "$pid" ]; then
+for pid in $pids; do
     kill -9 "$pid" && echo "Worker of $version crashed: kill -9 $pid."
-else
-    echo "No worker of $version is running."
-fi
+done
+[ -n "$pids" ] || echo "No worker of $version is running."
 
 echo "Starting a worker of $version."
 exec "$python" temporal_worker.py "$version" "$@"

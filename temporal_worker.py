@@ -37,9 +37,9 @@ async def run_worker(version: Version, pace: float) -> int:
         reason = error.__cause__ or error
         raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
     stop = stop_event()
-    with pid_lock(version.name) as other:
-        if other is not None:
-            print(f"A worker of {version.name} is running already, process {other}: they share the work.")
+    with pid_lock(version) as note:
+        if note:
+            print(note)
         try:
             async with worker:
                 names = ", ".join(workflow.__name__ for workflow in version.workflows)

@@ -2,7 +2,8 @@
 
 from checks.exercises import EXERCISES
 from support import PROJECT
-from support.connection import connect, connect_config, web_ui_link
+from support.connection import asks_for_tls, connect, connect_config, is_local, web_ui_link
+from support.dev_server import server_answers
 from support.pid_lock import RUN_FOLDER
 from support.ports import UI_PORT_DISTANCE
 from support.processes import Process
@@ -33,12 +34,13 @@ async def ensure_server() -> Process | None:
         print(f"Using the Temporal server at {client.service_client.config.target_host}.", flush=True)
         return None
     except UserError:
-        host, _, port = connect_config()["target_host"].rpartition(":")
-        if host not in ("localhost", "127.0.0.1"):
+        config = connect_config()
+        port = config["target_host"].rpartition(":")[2]
+        if not is_local(config["target_host"]) or asks_for_tls(config) or await server_answers(int(port)):
             raise
     cli = await find_temporal_cli()  # Downloads or builds it where there is none, and says so.
     print(f"Temporal CLI: {await what_it_is(cli)}", flush=True)
-    RUN_FOLDER.mkdir(exist_ok=True)
+    make_run_folder()
     server = Process("python", "temporal_server.py", "--port", port, output=SERVER_LOG)
     try:
         while not server.is_over.is_set():
@@ -56,10 +58,18 @@ async def ensure_server() -> Process | None:
     raise UserError(SERVER_LOG.read_text().strip() or "The Temporal server ended at its start, without a word.")
 
 
+def make_run_folder() -> None:
+    """Make the folder for logs, if it is not there. Raises `UserError` if it can't be had."""
+    try:
+        RUN_FOLDER.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {RUN_FOLDER} can't be made: {error.strerror}.") from error
+
+
 async def patch_once() -> int:
     """Run a worker and a client for one full patch. Returns the client's exit code."""
     version = find_version(DEMO_VERSION)
-    RUN_FOLDER.mkdir(exist_ok=True)
+    make_run_folder()
     worker = Process("python", "temporal_worker.py", version.name, "--pace", DEMO_PACE, output=WORKER_LOG)
     try:
         client = Process("python", "temporal_client.py", version.name, show=True)

@@ -1,7 +1,8 @@
 """Is this machine ready: `python workshop.py doctor`."""
 
 from commands.start import WORKFLOW, for_exercise
-from support.connection import connect, connect_config, web_ui_link
+from support.connection import connect, connect_config, is_local, web_ui_link
+from support.dev_server import server_answers
 from support.failing_tasks import failing_tasks
 from support.pid_lock import running_workers
 from support.ports import UI_PORT_DISTANCE, port_is_taken
@@ -13,6 +14,7 @@ from support.web import read_page
 from workflow.versions import VersionError, find_version, known_versions
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -54,13 +56,23 @@ async def findings() -> AsyncIterator[tuple[str, str]]:
         yield "TO DO", f"Server binary: {error}"
     async for finding in server_findings():
         yield finding
-    running = [f"{name} (process {process})" for name, process in running_workers().items()]
+    running = [f"{worker.version} (process {worker.process})" for worker in running_workers()]
     yield "-", f"Worker: {', '.join(running) or 'none is running from this folder'}"
-    yield (
-        "-",
-        f"Your files: {for_exercise() if WORKFLOW.exists() else 'none yet. Make them: python workshop.py start 1'}",
-    )
+    yield learners_files()
+    if learner := os.environ.get("WORKSHOP_LEARNER"):
+        yield "-", f"Your name, the same in all terminals: WORKSHOP_LEARNER={learner!r:.60}"
     yield "-", f"Docker, for exercise 7 only: {await docker()}"
+
+
+def learners_files() -> tuple[str, str]:
+    """Return what there is to say about a learner's own files."""
+    if not WORKFLOW.exists():
+        return "-", "Your files: none yet. Make them: python workshop.py start 1"
+    try:
+        find_version("mine")
+    except VersionError as error:
+        return "TO DO", f"Your files: {for_exercise()}. {error}"
+    return "-", f"Your files: {for_exercise()}"
 
 
 async def server_findings() -> AsyncIterator[tuple[str, str]]:
@@ -74,8 +86,8 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
         yield "ok", f"Server: {address} answers, version {version}, namespace {client.namespace}"
     except (UserError, asyncio.TimeoutError) as error:
         yield "TO DO", f"Server: {str(error) or f'{address} does not answer'}"
-        host, _, port = address.rpartition(":")
-        if host in ("localhost", "127.0.0.1"):
+        port = address.rpartition(":")[2]
+        if is_local(address) and not await server_answers(int(port)):
             remedy = "Use others: python temporal_server.py --port 7300, then export TEMPORAL_ADDRESS=localhost:7300"
             ports = [number for number in (int(port), int(port) + UI_PORT_DISTANCE) if number <= 65535]
             taken = " and ".join(str(number) for number in ports if port_is_taken(number))

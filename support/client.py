@@ -1,6 +1,7 @@
 """What a client says of a worker that is missing, of a server that is gone, and of a workflow's end."""
 
 from support.failing_tasks import failing_tasks
+from support.pid_lock import running_workers
 from support.script import UserError
 from workflow.versions import Version
 
@@ -88,11 +89,15 @@ async def look_for_worker(handle: WorkflowHandle[Any, Any], version: Version) ->
         if (await handle.describe()).history_length > 2:
             return
         await asyncio.sleep(0.05)
-    command = f"python temporal_worker.py {version.name}"
-    print(
-        f"No worker of {version.name} answers, so the workflow waits. Start one in another terminal: {command}",
-        flush=True,
-    )
+    remedy = f"Start one in another terminal: python temporal_worker.py {version.name}"
+    others = [worker.learner for worker in running_workers() if worker.version == version.name]
+    if others and version.learner not in others:
+        name = others[0]
+        remedy = (
+            f"The one that runs in this folder takes tasks of WORKSHOP_LEARNER={name or 'nobody'} only, this client's "
+        )
+        remedy += f"are of {version.learner or 'nobody'}. It must be the same in all terminals."
+    print(f"No worker of {version.name} answers, so the workflow waits. {remedy}", flush=True)
 
 
 async def is_closed(handle: WorkflowHandle[Any, Any]) -> bool:

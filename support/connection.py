@@ -10,12 +10,18 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
 
 CONNECT_TIMEOUT = 10.0  # Seconds.
 DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
+NO_TLS = (
+    "TLS or an API key is set, in TEMPORAL_TLS, TEMPORAL_TLS_..., TEMPORAL_API_KEY or your Temporal configuration "
+    "file. A development server on this machine has neither: unset them, or choose another TEMPORAL_PROFILE."
+)
 ADDRESS = re.compile(r"([^\s/:\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")  # A name or IPv4, or an IPv6 address.
 
 
@@ -54,15 +60,39 @@ async def connect(runtime: Runtime | None = None) -> Client:
             interceptors=[RightArguments()],
             runtime=runtime or short_logging_runtime(),
         )
-        return await within(CONNECT_TIMEOUT, connecting)
+        client = await within(CONNECT_TIMEOUT, connecting)
     except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
         address = config["target_host"]
+        if asks_for_tls(config) and is_local(address):
+            raise UserError(f"No server with TLS answers at {address}. {NO_TLS}") from error
         if address == DEFAULT_ADDRESS:
             problem = "Start one in another terminal: python temporal_server.py"
         else:
             reason = str(error).partition(": tonic")[0]  # What follows is how the SDK's core prints its own objects.
             problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? ({reason})"
         raise UserError(f"No Temporal server answers at {address}. {problem}") from error
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        # Whoever may patch a rollout need not have the right to ask for this.
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise UserError(
+                f"The server at {config['target_host']} has no namespace {client.namespace!r:.100}, which "
+                "TEMPORAL_NAMESPACE or your Temporal configuration file names. A development server has `default`."
+            ) from error
+        if error.status is RPCStatusCode.UNAVAILABLE:
+            raise
+    return client
+
+
+def asks_for_tls(config: dict[str, Any]) -> bool:
+    """Return whether a connection is to be encrypted."""
+    return bool(config.get("tls") or config.get("api_key"))
+
+
+def is_local(address: str) -> bool:
+    """Return whether a server's address is on this machine."""
+    return address.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
 
 
 def web_ui_link(connected: Client, workflow_id: str, run_id: str | None) -> str:

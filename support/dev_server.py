@@ -7,6 +7,7 @@ from support.temporal_cli import find_temporal_cli
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -51,9 +52,12 @@ def prepare_database(database: Path) -> None:
     if special := {*"#?%"} & {*database.name}:
         raise UserError(f"--database: the server takes no file with {' or '.join(sorted(special))} in its name.")
     try:
+        if not database.parent.is_dir():
+            raise UserError(f"There is no folder {database.parent} for --database.")
+        if not os.access(database.parent, os.W_OK) or (database.exists() and not os.access(database, os.W_OK)):
+            raise UserError(f"The server may not write to {database}: name another file with --database.")
+        _lock(database)
         if not database.exists():
-            if not database.parent.is_dir():
-                raise UserError(f"There is no folder {database.parent} for --database.")
             return
         with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master ORDER BY rowid")]
@@ -67,6 +71,21 @@ def prepare_database(database: Path) -> None:
     if not in_use:
         for suffix in ("", "-wal", "-shm"):
             database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+def _lock(database: Path) -> None:
+    """Lock a file beside the database for as long as this process lives, the server that it becomes included.
+
+    Raises `UserError` if another server has it: two on one history would spoil it.
+    """
+    file = os.open(database.with_name(f"{database.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"Another server has its history in {database}: stop that one, or name another file with --database."
+        ) from None
+    os.set_inheritable(file, True)
 
 
 def server_command(cli: str, port: int, ui_port: int, database: Path | None) -> list[str]:
