@@ -3,7 +3,9 @@
 import asyncio
 import functools
 import logging
+import math
 import re
+import time
 import warnings
 from types import TracebackType
 
@@ -18,6 +20,7 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
+SILENCE = 30.0  # Seconds without a failed call after which the next one is news.
 _ONCE_MORE = "once more: "
 
 
@@ -73,6 +76,22 @@ def shorten_core_message(record: logging.LogRecord) -> bool:
     return True
 
 
+class FailedCallsOnce(logging.Filter):
+    """Keeps one of the many lines that there are when a server is gone and all calls to it fail."""
+
+    def __init__(self) -> None:
+        """Begin with no line."""
+        super().__init__()
+        self._told_at = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to keep the record. One of a failed call is kept if there was none for half a minute."""
+        if not record.getMessage().startswith("gRPC call "):
+            return True
+        before, self._told_at = self._told_at, time.monotonic()
+        return self._told_at - before > SILENCE
+
+
 def make_runtime(metrics: PrometheusConfig | None = None) -> Runtime:
     """Return a runtime whose core logs short lines by Python's own logging, and offers its metrics if told where.
 
@@ -80,6 +99,7 @@ def make_runtime(metrics: PrometheusConfig | None = None) -> Runtime:
     """
     logger = logging.getLogger("temporalio.core")
     logger.addFilter(shorten_core_message)
+    logger.addFilter(FailedCallsOnce())
     levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
     forwarding = LogForwardingConfig(logger, prepend_target_on_message=False)
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(levels, forwarding=forwarding), metrics=metrics))

@@ -4,7 +4,7 @@ import temporal_client
 import temporal_worker
 from support import PROJECT, connection
 from support.connection import connect, connect_config, web_ui_link
-from support.logs import shorten_core_message
+from support.logs import FailedCallsOnce, shorten_core_message
 from support.ports import free_port
 from support.script import UserError, within
 from tests.conftest import Refused, Run
@@ -302,6 +302,13 @@ def test_clients_in_a_row_never_abort_at_their_exit(run: Run) -> None:
 def test_what_the_sdks_core_logs_is_cut_down_to_one_line_with_its_reason(message: str, expected: str) -> None:
     record = logging.makeLogRecord({"msg": message})
     assert shorten_core_message(record) and record.getMessage() == expected
+
+
+def test_calls_that_fail_one_after_the_other_are_told_once() -> None:
+    calls = ["gRPC call poll_workflow_task_queue retried 8 times", "gRPC call poll_activity_task_queue retried 9 times"]
+    keeps = FailedCallsOnce().filter
+    kept = [text for text in [*calls, "Something else", *calls] if keeps(logging.makeLogRecord({"msg": text}))]
+    assert kept == [calls[0], "Something else"]
 
 
 async def test_the_web_ui_link_leads_to_where_the_web_ui_is(client: Client, monkeypatch: Any) -> None:
