@@ -32,15 +32,14 @@ PROJECT = Path(__file__).parent.parent
 # first (see pyproject.toml).
 if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).absolute().parent == PROJECT:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-for _package in ("temporalio", "psutil"):
-    if importlib.util.find_spec(_package) is None:
-        _ready = PROJECT / ".venv" / "ready"
-        sys.exit(
-            f"The package {_package} is missing in this Python, {sys.executable}. "
-            + (
-                "This folder was moved since its environment was made. Make that anew: make demo"
-                if _ready.exists() and _ready.read_text().strip() != str(PROJECT)
-                else "Once `make demo` has installed everything, in each terminal: source .venv/bin/activate"
+    for _package in ("temporalio", "psutil"):
+        if importlib.util.find_spec(_package) is None:
+            _ready = PROJECT / ".venv" / "ready"
+            sys.exit(
+                f"The package {_package} is missing in this Python, {sys.executable}. "
+                + (
+                    "This folder was moved since its environment was made. Make that anew: make demo"
+                    if _ready.exists() and _ready.read_text().strip() != str(PROJECT)
+                    else "Once `make demo` has installed everything, in each terminal: source .venv/bin/activate"
+                )
             )
-        )
