@@ -29,6 +29,9 @@ from temporalio.service import RPCError
 T = TypeVar("T")
 A_MOMENT = "It takes a moment."
 BUSY = 4.0  # How many times as long as on an idle machine everything takes where a verdict is in doubt.
+# With these, almost all sets of the checks' hosts and clusters come in another order than with the 0 of the first run,
+# be it in the one or in the other. Of two names, any two seeds would leave a quarter as they are.
+HASH_SEEDS = (12, 45)
 LOADS = Step("Python and Temporal accept your files", TROUBLESHOOTING)
 RUNS = "Your code runs without an error"
 WHOLE = Step(
@@ -183,7 +186,7 @@ async def take_the_same_path(lab: Lab, in_own_process: bool) -> None:
         for run in await family(lab.client, handle):
             histories[run.id] = (await run.fetch_history()).to_json()
     if in_own_process:
-        replays = [another_path_elsewhere(lab.version, histories, lab.recorder.notes, seed) for seed in (1, 2)]
+        replays = [another_path_elsewhere(lab.version, histories, lab.recorder.notes, seed) for seed in HASH_SEEDS]
     else:
         replays = [another_path(lab.version.workflows, histories, lab.recorder.notes)]
     for reason in filter(None, await asyncio.gather(*replays)):
