@@ -39,10 +39,6 @@ MESSAGES, THREADS = "messages", "threads"
 BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)
 
 
-class Broken(Exception):
-    """An error in the check itself."""
-
-
 class _Messages:
     """What the other process says, in a file, a line of JSON each: what it prints is a learner's."""
 
@@ -100,8 +96,8 @@ async def judge_apart(
 ) -> Verdict:
     """Try out the submission as a solution of the exercise, in a process of its own.
 
-    It is tried on the server that the environment names. Calls `notify` with each step that passed. Raises `Broken` if
-    the check itself has an error.
+    It is tried on the server that the environment names. Calls `notify` with each step that passed. Raises
+    `RuntimeError` if the check itself has an error.
     """
     # All that a learner's code takes from a set comes in the same order in each check.
     environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
@@ -128,7 +124,7 @@ async def _follow(process: Process, messages: _Messages, dump: Path, time_limit:
         if messages.read():
             seen_at.clear()
         if messages.broken:
-            raise Broken(messages.broken)
+            raise RuntimeError(messages.broken)
         if messages.verdict is not None:
             return messages.verdict
         if is_over:

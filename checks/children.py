@@ -2,7 +2,7 @@
 
 from checks.failure import CheckFailure
 from checks.lab import Lab
-from support.histories import Handle, family, history
+from support.histories import Handle, family, history, own_name
 
 from temporalio.api.enums.v1 import EventType, ParentClosePolicy
 
@@ -16,7 +16,7 @@ async def children_are_plain(lab: Lab, handle: Handle) -> None:
             if event.event_type != EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
                 continue
             child = event.start_child_workflow_execution_initiated_event_attributes
-            name = child.workflow_id.rpartition("/")[2]
+            name = own_name(child.workflow_id)
             for timeout in (child.workflow_execution_timeout, child.workflow_run_timeout):
                 if 0 < (seconds := timeout.ToTimedelta().total_seconds()) < LONGEST_UPDATE:
                     raise CheckFailure(

@@ -2,7 +2,7 @@
 
 from checks.lab import Lab
 from checks.traces import relative
-from support.histories import Handle, family, history
+from support.histories import Handle, family, history, own_name
 from workflow.activities import SystemPatchActivities
 from workflow.versions import Version
 
@@ -45,19 +45,14 @@ async def clues_of_run(lab: Lab, run: Handle) -> list[str]:
     description = await run.describe()
     found = [
         *being_started_again(description, events),
-        *failures_swallowed(lab, description, events),
+        *failures_swallowed(description, events),
         *local_activities(events),
         *signals_nobody_takes(lab.version, events),
         *children_nobody_takes(lab.version, events),
     ]
     if description.status == WorkflowExecutionStatus.TIMED_OUT:
-        found.append(f"{name_of(run)} ran out of the time that it was given at its start.")
+        found.append(f"The workflow {own_name(run.id)} ran out of the time that it was given at its start.")
     return found
-
-
-def name_of(run: Handle) -> str:
-    """Return a run's workflow id as it stands in a sentence: a child's without those of its parents."""
-    return f"The workflow {run.id.rpartition('/')[2]}"
 
 
 def being_started_again(description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
@@ -65,12 +60,12 @@ def being_started_again(description: WorkflowExecutionDescription, events: list[
     if not events[-1].workflow_execution_failed_event_attributes.new_execution_run_id:
         return []
     return [
-        f"{description.id.rpartition('/')[2]} failed and was started again: it had been given a retry_policy. A "
+        f"{own_name(description.id)} failed and was started again: it had been given a retry_policy. A "
         "workflow is not tried again as a whole, its activities are."
     ]
 
 
-def failures_swallowed(lab: Lab, description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
+def failures_swallowed(description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
     """Return whether a run has completed although one of its steps had failed for good."""
     if description.status != WorkflowExecutionStatus.COMPLETED:
         return []
@@ -82,10 +77,10 @@ def failures_swallowed(lab: Lab, description: WorkflowExecutionDescription, even
             what = scheduled.activity_type.name
         elif event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
             failed = event.child_workflow_execution_failed_event_attributes
-            what = failed.workflow_execution.workflow_id.rpartition("/")[2]
+            what = own_name(failed.workflow_execution.workflow_id)
         else:
             continue
-        name = description.id.rpartition("/")[2]
+        name = own_name(description.id)
         return [f"{name} completed, although its {what} had failed: whoever catches a failure raises one, too."]
     return []
 
@@ -102,7 +97,7 @@ def children_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[
     """Return whether a child was put on a task queue at which no worker is."""
     children = [event.start_child_workflow_execution_initiated_event_attributes for event in events]
     return [
-        f"{child.workflow_id.rpartition('/')[2]} was put on task queue {child.task_queue.name}, which has no worker."
+        f"{own_name(child.workflow_id)} was put on task queue {child.task_queue.name}, which has no worker."
         for child in children
         if child.workflow_id and child.task_queue.name != version.task_queue
     ]

@@ -17,7 +17,7 @@ from checks.side_by_side import (
     others_are_waiting,
     start,
 )
-from support.histories import Handle, family, history, tree
+from support.histories import Handle, family, history, own_name, tree
 
 from collections.abc import AsyncGenerator
 
@@ -125,8 +125,7 @@ async def reports_go_to_this_run(lab: Lab, handle: Handle) -> None:
             sent = event.signal_external_workflow_execution_initiated_event_attributes
             if sent.workflow_execution.workflow_id == handle.id and not sent.workflow_execution.run_id:
                 raise CheckFailure(
-                    f"{run.id.rpartition('/')[2]} sent the signal {sent.signal_name} to the rollout without its "
-                    "run id.",
+                    f"{own_name(run.id)} sent the signal {sent.signal_name} to the rollout without its run id.",
                     "workflow.info().root (or .parent) has a run_id, too. Without it, the signal goes to a later "
                     "rollout with the same workflow id, if there is one by then.",
                 )

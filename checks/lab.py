@@ -7,7 +7,7 @@ from checks.names import VAULT, YES
 from checks.recorder import Recorder
 from checks.watch import TroubleHandler, Watch
 from support.client import ending_of
-from support.histories import Handle, history
+from support.histories import Handle, history, own_name
 from workflow.activities import SystemPatchActivities
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
 from workflow.versions import Version, activities_of
@@ -268,7 +268,7 @@ class Lab(Watch):
             about = f" of {subject}" if subject else ""
             return f"The workflow still runs: {pending.activity_type.name}{about} is at attempt {pending.attempt}{why}."
         if description.pending_children:
-            ids = ", ".join(child.workflow_id.rpartition("/")[2] for child in description.pending_children)
+            ids = ", ".join(own_name(child.workflow_id) for child in description.pending_children)
             return f"The workflow still runs: it waits for its child workflows {ids}."
         timers = await self.timers(handle)
         if timers:

@@ -20,27 +20,22 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
+from temporalio.worker import Interceptor, Replayer
 
 ANOTHER_PATH = 3  # An exit code that no crash of Python has.
 
 
-async def replay(workflows: Sequence[type], histories: Mapping[str, str | dict[str, Any]]) -> Exception | None:
+async def replay(
+    workflows: Sequence[type], histories: Mapping[str, str | dict[str, Any]], *interceptors: Interceptor
+) -> Exception | None:
     """Return why one of these runs takes another path than its history says, or None if all take the same.
 
     Takes the histories by workflow id, as JSON or as what JSON stands for.
     """
-    return await replay_noting(workflows, histories, Recorder())
-
-
-async def replay_noting(
-    workflows: Sequence[type], histories: Mapping[str, str | dict[str, Any]], recorder: Recorder
-) -> Exception | None:
-    """Do the same, and let the recorder note what the runs do."""
     replayer = Replayer(
         workflows=workflows,
         data_converter=strict_data_converter(),
-        interceptors=[RightArguments(), recorder],
+        interceptors=[RightArguments(), *interceptors],
         runtime=short_logging_runtime(),
     )
 
@@ -59,7 +54,7 @@ async def another_path(workflows: Sequence[type], histories: Mapping[str, str], 
     The notes say what the runs did the first time: their inputs and their order count too.
     """
     recorder = Recorder()
-    failure = await replay_noting(workflows, histories, recorder)
+    failure = await replay(workflows, histories, recorder)
     return difference(notes, recorder.notes) or (" ".join(str(failure).split()) if failure else None)
 
 

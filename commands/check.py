@@ -1,6 +1,6 @@
 """Is it right: `python workshop.py check N` tries out a learner's files, on a server of its own."""
 
-from checks.apart import Broken, judge_apart
+from checks.apart import judge_apart
 from checks.exercises import EXERCISES, Exercise
 from checks.judge import Submission, Verdict
 from checks.report import Report
@@ -25,7 +25,9 @@ async def check(exercise: Exercise, version: str | None, worker_flags: list[str]
     try:
         async with own_server():
             verdict = await judge_apart(exercise, submission, report.passed)
-    except Broken as error:
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(f"The check itself is broken here, sorry: {error}") from error
     return conclude(exercise, verdict, report)
 

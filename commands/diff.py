@@ -16,7 +16,12 @@ from collections.abc import Iterator
 
 
 def diff(exercise: Exercise, mine: bool) -> int:
-    """Print what the solution changes, or with `mine` how a learner's files differ from it. Returns the exit code."""
+    """Print what the solution changes, or with `mine` how a learner's files differ from it. Returns the exit code.
+
+    Raises `UserError` if it changes nothing, or if there are no files of a learner's.
+    """
+    if not exercise.has_solution:
+        raise UserError(f"Exercise {exercise.number} changes no file: {exercise.page}")
     solution = exercise.solution
     after = workflow_code(solution)
     if mine:

@@ -19,8 +19,13 @@ OLD = PROJECT / "old"
 def start(exercise: Exercise, force: bool) -> int:
     """Make a learner's files for an exercise. Returns the exit code.
 
-    Raises `UserError` if there are such files already, unless `force` has them kept aside.
+    Raises `UserError` if there is nothing to write in it, or if there are such files already, unless `force` has them
+    kept aside.
     """
+    if not exercise.writes_workflow:
+        raise UserError(
+            f"In exercise {exercise.number} there is nothing to write, so nothing to start: {exercise.page}"
+        )
     existing = [file for file in (WORKFLOW, ACTIVITIES, CLIENT) if file.exists()]
     if existing and not force:
         raise UserError(

@@ -36,4 +36,9 @@ async def family(client: Client, handle: Handle) -> list[Handle]:
 
 async def tree(client: Client, handle: Handle) -> dict[str, Handle]:
     """Return the same by the last part of the workflow id."""
-    return {run.id.rpartition("/")[2]: run for run in await family(client, handle)}
+    return {own_name(run.id): run for run in await family(client, handle)}
+
+
+def own_name(workflow_id: str) -> str:
+    """Return the last part of a workflow id: of a child's, the part that its parents' ids have not."""
+    return workflow_id.rpartition("/")[2]

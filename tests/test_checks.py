@@ -3,6 +3,7 @@
 from checks.apart import judge_apart
 from checks.clues import activities_that_are_not_used
 from checks.exercises import EXERCISES, STARTED, Exercise
+from checks.explain import explain_workflow_error
 from checks.judge import Submission, Verdict, judge
 from checks.solutions import Solution, files_of, read_solutions, said_to_starting_point
 from commands.start import learners_workflow
@@ -92,6 +93,19 @@ async def test_a_right_solution_passes_and_a_wrong_one_is_told_why(
         assert verdict.failure is None, said(verdict)
     else:
         assert verdict.failure is not None and re.search(solution.says, str(verdict.failure)), said(verdict)
+
+
+def test_a_group_of_errors_is_told_by_its_first_real_one() -> None:
+    """Python has such groups since 3.11."""
+
+    class Group(Exception):
+        def __init__(self, *errors: Exception) -> None:
+            super().__init__("unhandled errors in a TaskGroup")
+            self.exceptions = errors
+
+    failure = explain_workflow_error(Group(Group(ValueError("no route")), ValueError("later")))
+    assert "An ExceptionGroup left your workflow. The first error in it is ValueError: no route." in failure.seen
+    assert "TaskGroup" in failure.expected
 
 
 OWN_CLASS = "class SystemPatchActivities_Mine(SystemPatchActivities):\n    pass\n"

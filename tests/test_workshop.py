@@ -8,7 +8,7 @@ from checks.solutions import with_suffix
 from commands import doctor
 from commands.check import what_to_judge
 from commands.diff import diff
-from commands.start import learners_workflow, workflow_code
+from commands.start import learners_workflow, start, workflow_code
 from support import PROJECT
 from support.ports import UI_PORT_DISTANCE, free_port
 from support.script import UserError
@@ -95,6 +95,13 @@ def test_check_finds_a_path_that_depends_on_the_order_of_a_set(run: Run, elsewhe
     assert "Traceback" not in output and "checks/" not in output and "site-packages" not in output
 
 
+def test_check_works_from_any_folder(run: Run, project: Path, tmp_path: Path) -> None:
+    code, output = run("python", str(project / "workshop.py"), "check", "4", cwd=tmp_path).end()
+    assert code == 2 and "python workshop.py start 4" in output
+    code, output = run("python", str(project / "workshop.py"), "check", "4", "--version", "v5", cwd=tmp_path).end()
+    assert code == 0 and "All steps pass" in output and list(tmp_path.iterdir()) == [], output
+
+
 def test_check_ends_an_activity_that_stops_the_whole_worker(run: Run, elsewhere: str) -> None:
     run("python", "workshop.py", "start", "6", cwd=elsewhere).end()
     file = Path(elsewhere) / NAMES[1]
@@ -146,10 +153,7 @@ def test_check_stops_at_once_and_takes_its_server_with_it(run: Run, number: int)
     ("arguments", "message"),
     [
         (["check", "99"], "invalid choice: 99"),
-        (["start", "0"], "in exercise 0 there is nothing to write, so nothing to start: see exercises/0_run_it.md"),
-        (["start", "7"], "in exercise 7 there is nothing to write"),
         (["start", "8"], "invalid choice: 8"),
-        (["diff", "0"], "exercise 0 changes no file"),
         (["check", "1", "--max-concurrent-activities", "5"], "unrecognized arguments: --max-concurrent-activities 5"),
         ([], "the following arguments are required: COMMAND"),
     ],
@@ -161,6 +165,11 @@ def test_wrong_use_is_refused_with_exit_code_2(refused: Refused, arguments: list
 def test_what_is_not_there_gives_one_clear_line(run: Run, elsewhere: str) -> None:
     with pytest.raises(UserError, match=r"There is no version 'v99'\. Known versions: v1, v2"):
         what_to_judge(EXERCISES[1], "v99", [])
+    for number in (0, 7):
+        with pytest.raises(UserError, match=f"In exercise {number} there is nothing to write.*: exercises/{number}_"):
+            start(EXERCISES[number], force=False)
+    with pytest.raises(UserError, match=r"Exercise 0 changes no file: exercises/0_run_it\.md"):
+        diff(EXERCISES[0], mine=False)
     with pytest.raises(UserError, match="there is nothing to write in exercise 7"):
         diff(EXERCISES[7], mine=True)
     for command in (["check", "1"], ["diff", "2", "--mine"]):
@@ -187,8 +196,8 @@ def test_diff_has_what_the_exercise_changes_and_is_plain_in_a_pipe(
     assert "\033" not in output and "temporal_client_mine.py" not in output
     changed = [line for line in output.splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
     assert not any(line.startswith("-class ") for line in changed)
-    for start in EXPECTED_IN_DIFF[number]:
-        assert any(line.startswith(start) for line in changed)
+    for begin in EXPECTED_IN_DIFF[number]:
+        assert any(line.startswith(begin) for line in changed)
 
 
 def test_doctor_says_what_to_do_until_a_learner_can_begin(run: Run, elsewhere: str) -> None:
