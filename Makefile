@@ -38,6 +38,6 @@ endif
 	@echo "Making the Python environment in .venv (once, half a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' \
-		2> .venv/pip.log || { tail -n 1 .venv/pip.log; echo "What the workshop needs could not be fetched from PyPI." \
-		"Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
+		2> .venv/pip.log || { echo "pip says: $$(sed -n 's/^ *ERROR: //p' .venv/pip.log | tail -n 1)." \
+		"All of it: .venv/pip.log. Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
 	@pwd > $@
