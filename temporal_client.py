@@ -4,7 +4,7 @@ With --attach it follows the run that is there.
 Exit codes: 0 the workflow completed, 1 it failed, 2 wrong use or no server, 130 Ctrl-C (the workflow goes on).
 """
 
-from support.client import ending_of, following, is_closed, latest_run_id, look_for_worker, seconds_of
+from support.client import ending_of, following, is_closed, latest_run_id, look_for_worker, make_way, seconds_of
 from support.client_flags import read_flags
 from support.connection import connect, web_ui_link
 from support.script import run_script
@@ -14,7 +14,13 @@ from workflow.versions import Version
 import asyncio
 from datetime import timedelta
 
-from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import (
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -37,6 +43,7 @@ async def run_client(
         run_id: str | None = await latest_run_id(client, version)
         print(f"Attached to {version.workflow.__name__}, workflow id {version.workflow_id}")
     else:
+        await make_way(client, version.workflow_id)
         started = await client.start_workflow(
             version.workflow.run,
             input,
@@ -99,8 +106,8 @@ async def print_progress(handle: Handle, ending: "asyncio.Task[object]", poll_in
         except WorkflowQueryFailedError as error:
             print(f"The query completed_steps failed: {error.message}", flush=True)
             return
-        except RPCError:
-            pass  # No worker answered in time. The workflow goes on when there is one, and so do we.
+        except (RPCError, WorkflowQueryRejectedError):
+            pass  # No worker answered in time, or the run is paused. When it goes on, so do we.
         if ended:
             return
         await asyncio.wait([ending], timeout=poll_interval)

@@ -185,7 +185,7 @@ async def client_prints(lab: Lab) -> None:
 async def client_asks_after_the_end(lab: Lab) -> None:
     """Let a workflow of the client's end just after the client has asked, long before it is to ask again.
 
-    On a slow machine the end may come too late for that, so that another trial, with more time, has to show it.
+    On a slow machine the news of the end may come late, so that another trial, with more time, has to show it.
     """
     for number, interval in enumerate(LONG_POLL_INTERVALS, start=5):
         if await asks_after_the_end(lab, f"cluster{number}", interval):
@@ -193,7 +193,7 @@ async def client_asks_after_the_end(lab: Lab) -> None:
 
 
 async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
-    """Try it with this cluster and interval. Returns whether the workflow's end came early enough to tell."""
+    """Try it with this cluster and interval. Returns whether it was clear that the end made the client ask."""
     lab.hold(FINAL, "")
     asked_before = lab.queries()
     started = time.monotonic()
@@ -227,15 +227,15 @@ async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
             raise client.failure(f"The client asked {len(asked_at)} times, every {max(gaps):.1f} s.", expected)
         lab.release(FINAL, "")
         await lab.closed(client.workflow, expected)
-        noting.cancel()
-        ended_in_time = bool(asked_at) and time.monotonic() - asked_at[-1] < 0.9 * interval
         await client.wait_for_end(interval)
+        noting.cancel()
         asked, took = lab.queries() - asked_before, time.monotonic() - started
         if asked > 1.5 * took / interval + 3:
             raise client.failure(f"The client asked {asked} times in {took:.1f} s.", expected)
         if not lab.queried_since(client.workflow.id, await last_task_of(client.workflow)):
             raise not_asked_after_the_end(client, await lab.completed_steps(client.workflow))
-        return ended_in_time
+        # A last question in the usual time may be one that the client would have asked anyhow.
+        return len(asked_at) > 1 and asked_at[-1] - asked_at[-2] < 0.6 * interval
 
 
 def not_asked_after_the_end(client: ClientScript, steps: list[str]) -> CheckFailure:

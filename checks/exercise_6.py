@@ -11,12 +11,14 @@ from support.histories import Handle
 from collections.abc import AsyncGenerator
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
 
 BROKEN = "cluster2_host2"
 CLUSTERS = ["cluster3", "cluster2"]
 SIBLINGS = ["cluster2_host1", "cluster2_host3"]
 NOT_BEGUN = "cluster2_host4"
 HEALTHY = hosts_of("cluster3", 4)
+LEFT_ALONE = {"cluster4": hosts_of("cluster4", 2), "cluster5": hosts_of("cluster5", 2)}
 WORDS = {
     WorkflowExecutionStatus.RUNNING: "still running",
     WorkflowExecutionStatus.COMPLETED: "COMPLETED",
@@ -70,6 +72,12 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
 
     yield Step("Then the rollout fails, and names host and reason", place(6, "Your task", "point 4"))
     await rollout_fails(lab, handle)
+
+    yield Step(
+        "What was started by a workflow that is terminated is stopped in an orderly way",
+        place(6, "Your task", "point 5"),
+    )
+    await nobody_is_cut_off(lab)
 
 
 async def status_of(lab: Lab, workflow_id: str) -> str:
@@ -188,3 +196,47 @@ async def rollout_fails(lab: Lab, handle: Handle) -> None:
                 else ""
             )
             raise CheckFailure(f"The rollout's message is {message!r}.{inner}", expected) from None
+
+
+async def nobody_is_cut_off(lab: Lab) -> None:
+    """Terminate a cluster, then a rollout. Raises `CheckFailure` if what is below them is not cancelled."""
+    hosts = {host for cluster in LEFT_ALONE.values() for host in cluster}
+    lab.hold(UPDATE, *hosts)
+    handle = await lab.start(list(LEFT_ALONE), pilot_count=2)
+    await lab.approve(handle)
+    if not await lab.wait(lambda: lab.begun(UPDATE) >= hosts):
+        begun = listed(lab.begun(UPDATE) & hosts)
+        raise CheckFailure(
+            f"Being updated at the same time were {begun}. {await lab.what_it_does(handle)}",
+            f"The pilots of all clusters are: {listed(hosts)}.",
+        )
+    ids = {cluster: lab.workflow_of(GET_HOSTS, cluster) for cluster in LEFT_ALONE}
+    ids |= {host: lab.workflow_of(UPDATE, host) for host in hosts}
+    await ends_below(lab, "cluster4", ids["cluster4"], {host: ids[host] for host in LEFT_ALONE["cluster4"]})
+    below = ["cluster5", *LEFT_ALONE["cluster5"]]
+    await ends_below(lab, "the rollout", handle.id, {name: ids[name] for name in below})
+    if alerts := sorted(call.subject for call in lab.calls if call.name == ALERT and call.subject in hosts):
+        raise CheckFailure(f"There were alerts for {', '.join(alerts)}.", "Nobody is alerted because of them.")
+
+
+async def ends_below(lab: Lab, name: str, workflow_id: str, below: dict[str, str]) -> None:
+    """Terminate a workflow. Raises `CheckFailure` if one of those below it, given with their ids, is not cancelled."""
+    workflow = lab.client.get_workflow_handle(workflow_id)
+    expected = "The server asks what is below to stop: it is CANCELED. That is for whoever starts a child to say."
+    try:
+        await workflow.terminate("A check")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise CheckFailure(f"Before {name} was terminated: {await lab.what_it_does(workflow)}", expected) from error
+
+    async def ended() -> bool:
+        return "still running" not in [await status_of(lab, child) for child in below.values()]
+
+    await lab.until(ended, timeout=2.2)
+    for child, child_id in below.items():
+        status = await status_of(lab, child_id)
+        why = " The server cut it off." if status == "TERMINATED" else ""
+        # A cluster may well fail because its hosts were cancelled.
+        if status != "CANCELED" and not (child in LEFT_ALONE and status == "FAILED"):
+            raise CheckFailure(f"When {name} was terminated, {child} was {status}.{why}", expected)

@@ -33,6 +33,29 @@ async def latest_run_id(client: Client, version: Version) -> str:
         raise UserError(f"There is no run of {version.name} to attach to. Start one without --attach.") from error
 
 
+async def make_way(client: Client, workflow_id: str) -> None:
+    """Terminate the run that has this id, if one is under way, and wait until its children have ended too.
+
+    From version 7 on these are asked to stop when their parent is gone, and need a moment for that. The children of the
+    next run have the same ids. Those that no worker has stopped after three seconds are terminated.
+    """
+    children = f"WorkflowId STARTS_WITH '{workflow_id}/' AND ExecutionStatus = 'Running'"
+    await _terminate(client, workflow_id)
+    deadline = time.monotonic() + WORKER_TIMEOUT
+    while (await client.count_workflows(children)).count and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    async for child in client.list_workflows(children):
+        await _terminate(client, child.id)
+
+
+async def _terminate(client: Client, workflow_id: str) -> None:
+    try:
+        await client.get_workflow_handle(workflow_id).terminate("Another run takes its place")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+
+
 @asynccontextmanager
 async def following(client: Client, handle: WorkflowHandle[Any, Any], version: Version) -> AsyncIterator[None]:
     """Within this, what keeps a run from moving on is told.
@@ -122,4 +145,7 @@ def ending_of(error: WorkflowFailureError) -> str:
     cause: BaseException = error.cause
     while not isinstance(cause, ApplicationError) and cause.__cause__ is not None:
         cause = cause.__cause__
-    return f"failed: {' '.join(str(cause).split())}"
+    why = " ".join(str(cause).split())
+    if why == "Workflow execution already started":  # All that the SDK says of two with one id.
+        why += ": a cluster or host of an earlier run is under way, and must end first"
+    return f"failed: {why}"

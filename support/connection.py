@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -23,6 +23,11 @@ NO_TLS = (
     "file. A development server on this machine has neither: unset them, or choose another TEMPORAL_PROFILE."
 )
 ADDRESS = re.compile(r"([^\s/:\[\]]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")  # A name or IPv4, or an IPv6 address.
+
+
+# A run that is paused has a status that version 1.35 of the SDK does not know: it raises a `ValueError` wherever it
+# meets one. To all that asks here, such a run is one that has not ended.
+WorkflowExecutionStatus._missing_ = classmethod(lambda cls, status: cls.RUNNING)  # type: ignore[assignment]
 
 
 def connect_config() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The load of exercise 7: rollouts of version 8, started one after the other, and what their histories say of them."""
 
-from support.client import ending_of
+from support.client import ending_of, make_way
 from support.histories import Handle, history, tree
 from support.metrics import (
     OF_ACTIVITIES,
@@ -69,10 +69,12 @@ class Load:
 
     async def start_next(self) -> Handle:
         """Start one rollout, under an id of its own. A run that has this id already is terminated."""
+        workflow_id = f"{self.version.workflow_id}-{len(self.handles) + 1}"
+        await make_way(self._client, workflow_id)
         handle: Handle = await self._client.start_workflow(
             self.version.workflow.run,
             INPUT,
-            id=f"{self.version.workflow_id}-{len(self.handles) + 1}",
+            id=workflow_id,
             task_queue=self.version.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
             static_summary=f"Patch {', '.join(INPUT.target_clusters)}",

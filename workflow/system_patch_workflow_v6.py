@@ -84,9 +84,11 @@ class SystemPatchWorkflow_V6:
         self._completed_steps.append(step)
 
     async def _process_target_cluster(self, cluster: ClusterPatchInput) -> ClusterPatchResult:
-        child_id = f"{workflow.info().workflow_id}/{cluster.name}"
         return await workflow.execute_child_workflow(
-            SystemPatchWorkflow_Cluster_V6.run, cluster, id=child_id, static_summary=cluster.name
+            SystemPatchWorkflow_Cluster_V6.run,
+            cluster,
+            id=f"{workflow.info().workflow_id}/{cluster.name}",
+            static_summary=cluster.name,
         )
 
 
@@ -109,9 +111,11 @@ class SystemPatchWorkflow_Cluster_V6:
         await asyncio.gather(*[self._process_host(host) for host in hosts])
 
     async def _process_host(self, host: HostPatchInput) -> None:
-        child_id = f"{workflow.info().workflow_id}/{host.hostname}"
         await workflow.execute_child_workflow(
-            SystemPatchWorkflow_Host_V6.run, host, id=child_id, static_summary=host.hostname
+            SystemPatchWorkflow_Host_V6.run,
+            host,
+            id=f"{workflow.info().workflow_id}/{host.hostname}",
+            static_summary=host.hostname,
         )
 
 
@@ -148,7 +152,10 @@ class SystemPatchWorkflow_Host_V6:
             )
             if root := workflow.info().root:
                 handle = workflow.get_external_workflow_handle(root.workflow_id, run_id=root.run_id)
-                await handle.signal(SystemPatchWorkflow_V6.record_step, f"{host.hostname} patched")
+                try:
+                    await handle.signal(SystemPatchWorkflow_V6.record_step, f"{host.hostname} patched")
+                except ApplicationError:  # The rollout has ended, or was reset.
+                    workflow.logger.warning("%s is patched, but its rollout does not hear of it", host.hostname)
         except ActivityError as error:
             failure = HostFailure(host.hostname, str(error.cause))
             await workflow.execute_activity_method(

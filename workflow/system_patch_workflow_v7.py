@@ -89,9 +89,12 @@ class SystemPatchWorkflow_V7:
         self._completed_steps.append(step)
 
     async def _process_target_cluster(self, cluster: ClusterPatchInput) -> ClusterPatchResult:
-        child_id = f"{workflow.info().workflow_id}/{cluster.name}"
         return await workflow.execute_child_workflow(
-            SystemPatchWorkflow_Cluster_V7.run, cluster, id=child_id, static_summary=cluster.name
+            SystemPatchWorkflow_Cluster_V7.run,
+            cluster,
+            id=f"{workflow.info().workflow_id}/{cluster.name}",
+            static_summary=cluster.name,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
         )
 
 
@@ -122,9 +125,12 @@ class SystemPatchWorkflow_Cluster_V7:
             await asyncio.gather(*tasks, return_exceptions=True)  # They end before this cluster does.
 
     async def _process_host(self, host: HostPatchInput) -> None:
-        child_id = f"{workflow.info().workflow_id}/{host.hostname}"
         await workflow.execute_child_workflow(
-            SystemPatchWorkflow_Host_V7.run, host, id=child_id, static_summary=host.hostname
+            SystemPatchWorkflow_Host_V7.run,
+            host,
+            id=f"{workflow.info().workflow_id}/{host.hostname}",
+            static_summary=host.hostname,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
         )
 
 
@@ -161,7 +167,10 @@ class SystemPatchWorkflow_Host_V7:
             )
             if root := workflow.info().root:
                 handle = workflow.get_external_workflow_handle(root.workflow_id, run_id=root.run_id)
-                await handle.signal(SystemPatchWorkflow_V7.record_step, f"{host.hostname} patched")
+                try:
+                    await handle.signal(SystemPatchWorkflow_V7.record_step, f"{host.hostname} patched")
+                except ApplicationError:  # The rollout has ended, or was reset.
+                    workflow.logger.warning("%s is patched, but its rollout does not hear of it", host.hostname)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
