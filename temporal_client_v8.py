@@ -7,8 +7,20 @@ Exit codes: 0 all workflows completed, 1 one did not, 2 wrong use, no server or 
 
 from support.connection import connect, web_ui_link
 from support.flags import metrics_address, whole_number
-from support.load import Durations, Load, conclusion
-from support.metrics import END_TO_END, EXECUTION, METRICS_PORTS, QUEUE_WAIT, Metrics, mean, p95_bucket, since, total
+from support.load import Durations, Load, Seen, conclusion
+from support.metrics import (
+    END_TO_END,
+    EXECUTION,
+    METRICS_PORTS,
+    QUEUE_WAIT,
+    TASK_EXECUTION,
+    TASK_WAIT,
+    Metrics,
+    mean,
+    p95_bucket,
+    since,
+    total,
+)
 from support.script import UserError, run_script, within
 
 import argparse
@@ -21,6 +33,8 @@ ROWS = (
     "queue wait (schedule-to-start), mean",
     "queue wait (schedule-to-start), p95",
     "activity execution, mean",
+    "workflow task wait, mean",
+    "workflow task execution, mean",
     "workflow end-to-end, mean",
     "activity slots used, at most",
 )
@@ -43,7 +57,7 @@ async def run_client(workflows: int, interval: float, metrics_addresses: list[st
             "No worker of v8 answers. Start one in another terminal: python temporal_worker_v8.py"
         ) from None
     running = asyncio.create_task(load.run(workflows, interval))
-    most_slots_used, slots = await load.show_progress(running)
+    seen = await load.show_progress(running)
     failures = running.result()
     print(f"\n{workflows} workflows ended, {time.monotonic() - started:.1f} s after the start of the first.")
     if failures:
@@ -51,11 +65,11 @@ async def run_client(workflows: int, interval: float, metrics_addresses: list[st
         return 1
     growth = since(before, await load.metrics())
     rollouts = f'workflow_type="{load.version.workflow.__name__}"'
-    print_table(await load.durations(), growth, rollouts, most_slots_used, slots)
+    print_table(await load.durations(), growth, rollouts, seen)
     return 0
 
 
-def print_table(durations: Durations, metrics: Metrics, rollouts: str, most_slots_used: int, slots: int) -> None:
+def print_table(durations: Durations, metrics: Metrics, rollouts: str, seen: Seen) -> None:
     """Print what the metrics and the histories say of the load, where that comes from, and what it means.
 
     `rollouts` is the label that the metrics of the rollouts themselves have, and those of their children have not.
@@ -65,6 +79,8 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, most_slot
         f"{wait:.3f} s",
         f"{statistics.quantiles(durations.queue_waits, n=20, method='inclusive')[-1]:.3f} s",
         f"{execution:.3f} s",
+        f"{statistics.mean(durations.task_waits):.3f} s",
+        f"{statistics.mean(durations.task_executions):.3f} s",
         f"{statistics.mean(durations.end_to_ends):.3f} s",
         f"{durations.most_at_once}",
     ]
@@ -75,12 +91,14 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, most_slot
             f"{wait:.3f} s",
             p95_bucket(metrics, QUEUE_WAIT),
             f"{execution:.3f} s",
+            f"{mean(metrics, TASK_WAIT):.3f} s",
+            f"{mean(metrics, TASK_EXECUTION):.3f} s",
             f"{mean(metrics, END_TO_END, rollouts):.3f} s",
-            f"{most_slots_used} of {slots}",
+            f"{seen.most_slots_used} of {seen.slots}",
         ]
     else:
         from_metrics = ["-"] * len(from_histories)
-        slots = 0
+        seen = seen._replace(slots=0)
     print(f"\n{'':38}{'worker metrics':>16}{'event histories':>18}")
     for name, *figures in zip(ROWS, from_metrics, from_histories, strict=True):
         print(f"{name:38}{figures[0]:>16}{figures[1]:>18}")
@@ -90,7 +108,7 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, most_slot
         f"\nHistories: {len(durations.executions)} activities, as the server saw them. {retried} of them were retried:"
         "\nthey do not count in the queue wait, since a history does not tell when their last attempt was queued."
     )
-    if slots:
+    if seen.slots:
         print(f"Metrics: {counted} attempts, as the workers saw them. The slots were looked at four times a second.")
     elif counted:
         print(
@@ -99,7 +117,7 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, most_slot
         )
     else:
         print("Metrics: no worker of v8 offers any at the addresses of --metrics-addresses.")
-    print(f"\n{conclusion(wait, execution, most_slots_used, slots)}")
+    print(f"\n{conclusion(wait, execution, durations, seen)}")
 
 
 def main() -> None:

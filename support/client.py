@@ -44,7 +44,10 @@ async def make_way(client: Client, workflow_id: str) -> None:
     deadline = time.monotonic() + WORKER_TIMEOUT
     while (await client.count_workflows(children)).count and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
-    async for child in client.list_workflows(children):
+    left = [child async for child in client.list_workflows(children)]
+    if left:
+        print(f"Of the run before, {len(left)} children are still under way. They are terminated.", flush=True)
+    for child in left:
         await _terminate(client, child.id)
 
 

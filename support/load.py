@@ -24,7 +24,8 @@ import statistics
 import time
 from typing import Any, NamedTuple
 
-from temporalio.api.enums.v1 import EventType
+import psutil
+from temporalio.api.enums.v1 import EventType, TaskQueueKind
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import WorkflowIDConflictPolicy
@@ -38,6 +39,20 @@ INPUT = SystemPatchInput(
 HOSTS = len(INPUT.target_clusters) * HOSTS_PER_CLUSTER
 SAMPLE_INTERVAL = 0.25  # Seconds between two looks at the metrics.
 SAMPLES_PER_LINE = 8
+MOST_BETWEEN = 0.25  # Part of a host's time. With 20 slots and the worker's other defaults it is 0.07.
+MOST_UNCACHED = 0.5  # Part of the workflow tasks.
+NO_CPU_LEFT = 90.0  # Percent of all cores.
+
+
+class Seen(NamedTuple):
+    """What was seen while a load ran."""
+
+    most_slots_used: int
+    """How many activity slots were in use at most. 0 if no worker told."""
+    slots: int
+    """How many there were. 0 if no worker told."""
+    cpu: float
+    """How many percent of this machine's cores were in use, on average."""
 
 
 class Durations(NamedTuple):
@@ -54,6 +69,16 @@ class Durations(NamedTuple):
     """How many activities ran at the same time, at most."""
     attempts: int
     """Attempts of all activities together."""
+    task_waits: list[float]
+    """From WorkflowTaskScheduled to WorkflowTaskStarted, of each workflow task."""
+    task_executions: list[float]
+    """From WorkflowTaskStarted to WorkflowTaskCompleted."""
+    between: float
+    """Which part of the hosts' time was none of their activities', from 0 to 1. A host's activities come one after the
+    other, and in between are workflow tasks only."""
+    uncached: float
+    """Which part of the workflow tasks, each run's first left out, the server did not offer to a worker's sticky cache,
+    from 0 to 1."""
 
 
 class Load:
@@ -110,16 +135,14 @@ class Load:
             ends.append(asyncio.create_task(end_of(await self.start_next())))
         return [failure for failure in await asyncio.gather(*ends) if failure]
 
-    async def show_progress(self, running: "asyncio.Task[Any]") -> tuple[int, int]:
-        """Print a line every two seconds until `running` has ended.
-
-        Returns how many activity slots were seen in use at most, and how many there were. (0, 0) if no worker told.
-        """
+    async def show_progress(self, running: "asyncio.Task[Any]") -> Seen:
+        """Print a line every two seconds until `running` has ended. Returns what was seen meanwhile."""
         patched: dict[str, int] = {}
         most_slots_used = slots = 0
         all_slots: list[int] = []
         last_line = await self.metrics()
         started = time.monotonic()
+        psutil.cpu_percent()  # Its next answer is about the time from now on.
         print(f"\n  time   slots used   queue wait   hosts patched, of {HOSTS} in each workflow", flush=True)
         for sample in itertools.count(1):
             await asyncio.wait([running], timeout=SAMPLE_INTERVAL)
@@ -142,7 +165,7 @@ class Load:
             print(f"{time.monotonic() - started:4.0f} s   {used_text:>10}   {wait_text:>10}   {counts}", flush=True)
             if ended:
                 break
-        return most_slots_used, slots
+        return Seen(most_slots_used, slots, psutil.cpu_percent())
 
     async def metrics(self) -> Metrics:
         """Return the workers' metrics as they are now."""
@@ -175,10 +198,21 @@ async def count_patched(handle: Handle, patched: dict[str, int]) -> None:
 def measure(workflows: list[list[list[HistoryEvent]]]) -> Durations:
     """Return what the histories of completed workflows say, each given with those of its children."""
     queue_waits, executions, changes, attempts = [], [], [], 0
+    task_waits, task_executions = [], []
+    of_hosts = of_their_activities = 0.0
+    is_offered_to_cache: list[bool] = []
     for events in itertools.chain.from_iterable(workflows):
         times = {event.event_id: event.event_time.ToNanoseconds() / 1e9 for event in events}
         attempt = {event.event_id: event.activity_task_started_event_attributes.attempt for event in events}
+        with_activities = 0.0
+        tasks = [e for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED]
+        kinds = [task.workflow_task_scheduled_event_attributes.task_queue.kind for task in tasks]
+        is_offered_to_cache += [kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY for kind in kinds[1:]]
         for event in events:
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                task = event.workflow_task_completed_event_attributes
+                task_waits.append(times[task.started_event_id] - times[task.scheduled_event_id])
+                task_executions.append(times[event.event_id] - times[task.started_event_id])
             if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                 activity = event.activity_task_completed_event_attributes
                 scheduled, started = times[activity.scheduled_event_id], times[activity.started_event_id]
@@ -187,20 +221,44 @@ def measure(workflows: list[list[list[HistoryEvent]]]) -> Durations:
                     queue_waits.append(started - scheduled)
                 executions.append(times[event.event_id] - started)
                 changes += [(started, 1), (times[event.event_id], -1)]
+                with_activities += times[event.event_id] - scheduled
+        if "_Host_" in events[0].workflow_execution_started_event_attributes.workflow_type.name:
+            of_hosts += times[events[-1].event_id] - times[events[0].event_id]
+            of_their_activities += with_activities
     end_to_ends = [
         (own[-1].event_time.ToNanoseconds() - own[0].event_time.ToNanoseconds()) / 1e9 for own, *_ in workflows
     ]
     most_at_once = max(itertools.accumulate(change for _, change in sorted(changes)))
-    return Durations(queue_waits, executions, end_to_ends, most_at_once, attempts)
+    between = 1 - of_their_activities / of_hosts
+    uncached = is_offered_to_cache.count(False) / len(is_offered_to_cache)
+    return Durations(
+        queue_waits, executions, end_to_ends, most_at_once, attempts, task_waits, task_executions, between, uncached
+    )
 
 
-def conclusion(wait: float, execution: float, most_slots_used: int, slots: int) -> str:
-    """Return what a mean queue wait and a mean execution, in seconds, say of the workers. `slots` is 0 if not known."""
+def conclusion(wait: float, execution: float, durations: Durations, seen: Seen) -> str:
+    """Return what the figures say of the workers.
+
+    These are the mean queue wait and the mean execution of activities, in seconds, as the workers or the histories have
+    them, what else the histories say, and what was seen while the load ran.
+    """
     waited, ran = f"Activities waited {wait:.2f} s", f"and ran {execution:.2f} s, on average"
     if wait < max(0.1, execution / 10):
-        return f"{waited} {ran}: the workers keep up. More slots or workers would change nothing."
-    if not slots:
-        return f"{waited} {ran}: more slots or more workers, if all slots were in use, which only metrics tell."
-    if most_slots_used >= slots:
-        return f"{waited} for one of {slots} slots {ran}: more slots or more workers."
-    return f"{waited}, although slots were free, {ran}: more pollers, or a machine with less to do."
+        if durations.between < MOST_BETWEEN:
+            verdict = f"{waited} {ran}: the workers keep up. More slots or workers would change nothing."
+        else:
+            verdict = (
+                f"{waited} {ran}: there are slots enough. But {durations.between:.0%} of the hosts' time went into "
+                "workflow tasks: see how long these waited and ran."
+            )
+            if durations.uncached > MOST_UNCACHED:
+                verdict += " For most of them the code was replayed: a larger sticky cache."
+    elif not seen.slots:
+        verdict = f"{waited} {ran}: more slots or more workers, if all slots were in use, which only metrics tell."
+    elif seen.most_slots_used >= seen.slots:
+        verdict = f"{waited} for one of {seen.slots} slots {ran}: more slots or more workers."
+    else:
+        verdict = f"{waited}, although slots were free, {ran}: more pollers, or a machine with less to do."
+    if seen.cpu >= NO_CPU_LEFT:
+        verdict += f" Mind that this machine had no CPU left: {seen.cpu:.0f} % of its cores were in use."
+    return verdict

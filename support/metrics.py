@@ -9,6 +9,8 @@ from collections import Counter
 METRICS_PORTS = (8086, 8087, 8088, 8089)  # Where Prometheus and the client look for workers.
 QUEUE_WAIT = "temporal_activity_schedule_to_start_latency"
 EXECUTION = "temporal_activity_execution_latency"
+TASK_WAIT = "temporal_workflow_task_schedule_to_start_latency"
+TASK_EXECUTION = "temporal_workflow_task_execution_latency"
 END_TO_END = "temporal_workflow_endtoend_latency"
 SLOTS_USED = "temporal_worker_task_slots_used"
 SLOTS_AVAILABLE = "temporal_worker_task_slots_available"

@@ -8,7 +8,7 @@ import temporal_client_v8
 import temporal_worker_v8
 from support import PROJECT
 from support.histories import tree
-from support.load import conclusion
+from support.load import Durations, Seen, conclusion
 from support.metrics import since
 from support.ports import free_port
 from support.processes import Process
@@ -62,6 +62,8 @@ class Load:
     """When Prometheus had read the workers' last figures, in seconds since 1970."""
     queue_waits: list[float]
     executions: list[float]
+    task_waits: list[float]
+    task_executions: list[float]
     end_to_ends: list[float]
 
     def figure(self, row: str, column: int) -> str:
@@ -90,7 +92,7 @@ async def run_load(client: Client, measured: Prometheus, *workers: list[str]) ->
     for code, said in outputs:
         assert code == 0 and said.endswith("Worker stopped.") and "Traceback" not in said
 
-    load_run = Load(output, measured_at, [], [], [])
+    load_run = Load(output, measured_at, [], [], [], [], [])
     for number in range(1, WORKFLOWS + 1):
         rollout = client.get_workflow_handle(f"{id_of('v8')}-{number}")
         for name, run in (await tree(client, rollout)).items():
@@ -101,6 +103,9 @@ async def run_load(client: Client, measured: Prometheus, *workers: list[str]) ->
                 started = event.get("activityTaskStartedEventAttributes")
                 if started and started.get("attempt", 1) == 1:
                     load_run.queue_waits.append(at[event["eventId"]] - at[started["scheduledEventId"]])
+                if task := event.get("workflowTaskCompletedEventAttributes"):
+                    load_run.task_waits.append(at[task["startedEventId"]] - at[task["scheduledEventId"]])
+                    load_run.task_executions.append(at[event["eventId"]] - at[task["startedEventId"]])
                 if completed := event.get("activityTaskCompletedEventAttributes"):
                     load_run.executions.append(at[event["eventId"]] - at[completed["startedEventId"]])
             if name == rollout.id:
@@ -261,7 +266,6 @@ async def test_each_patched_host_is_counted_once_by_cluster_even_when_workflows_
         told = {
             series["metric"]["cluster"]: float(series["value"][1])
             for series in observed.prometheus.ask("query", query=query, time=load.measured_at)
-            if "cluster" in series["metric"]
         }
         assert told == dict.fromkeys(["cluster1", "cluster2", "cluster3"], HOSTS / 3)
 
@@ -273,6 +277,8 @@ async def test_the_clients_table_says_what_the_histories_say(observed: Observed)
         for row, true in (
             ("queue wait (schedule-to-start), mean", statistics.mean(waits)),
             ("activity execution, mean", statistics.mean(load.executions)),
+            ("workflow task wait, mean", statistics.mean(load.task_waits)),
+            ("workflow task execution, mean", statistics.mean(load.task_executions)),
             ("workflow end-to-end, mean", statistics.mean(load.end_to_ends)),
         ):
             assert load.figure(row, 1) == f"{true:.3f} s"
@@ -309,24 +315,40 @@ async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None
 
 
 @pytest.mark.parametrize(
-    ("figures", "meaning"),
+    ("wait", "execution", "between", "uncached", "seen", "meaning"),
     [
         (
-            (14.0, 0.3, 5, 5),
+            *(14.0, 0.3, 0.1, 0.0, Seen(5, 5, 30)),
             "waited 14.00 s for one of 5 slots and ran 0.30 s, on average: more slots or more workers.",
         ),
-        ((0.02, 0.3, 5, 5), "waited 0.02 s and ran 0.30 s, on average: the workers keep up."),
-        ((0.5, 10.0, 5, 5), "waited 0.50 s and ran 10.00 s, on average: the workers keep up."),
-        ((14.0, 0.3, 5, 50), "waited 14.00 s, although slots were free, and ran 0.30 s, on average: more pollers, or"),
+        (0.02, 0.3, 0.1, 0.0, Seen(5, 5, 30), "waited 0.02 s and ran 0.30 s, on average: the workers keep up."),
+        (0.5, 10.0, 0.1, 0.0, Seen(5, 5, 30), "waited 0.50 s and ran 10.00 s, on average: the workers keep up."),
         (
-            (14.0, 0.3, 0, 0),
+            *(14.0, 0.3, 0.1, 0.0, Seen(5, 50, 30)),
+            "waited 14.00 s, although slots were free, and ran 0.30 s, on average: more pollers, or",
+        ),
+        (
+            *(14.0, 0.3, 0.1, 0.0, Seen(0, 0, 30)),
             "waited 14.00 s and ran 0.30 s, on average: more slots or more workers, if all slots were in",
         ),
+        (
+            *(0.0, 0.3, 0.36, 1.0, Seen(20, 50, 60)),
+            "waited 0.00 s and ran 0.30 s, on average: there are slots enough. But 36% of the hosts' time went into "
+            "workflow tasks: see how long these waited and ran. For most of them the code was replayed: a larger",
+        ),
+        (
+            *(0.0, 0.3, 0.36, 0.0, Seen(20, 50, 97)),
+            "waited 0.00 s and ran 0.30 s, on average: there are slots enough. But 36% of the hosts' time went into "
+            "workflow tasks: see how long these waited and ran. Mind that this machine had no CPU left: 97 % of its",
+        ),
     ],
-    ids=["no free slot", "no wait", "no wait to speak of", "free slots", "slots not known"],
+    ids=["no free slot", "no wait", "no wait to speak of", "free slots", "slots not known", "no cache", "no CPU left"],
 )
-def test_one_sentence_says_what_is_short(figures: tuple[float, float, int, int], meaning: str) -> None:
-    assert conclusion(*figures).startswith(f"Activities {meaning}")
+def test_one_sentence_says_what_is_short(
+    wait: float, execution: float, between: float, uncached: float, seen: Seen, meaning: str
+) -> None:
+    durations = Durations([wait], [execution], [20.0], 50, 97, [0.0], [0.1], between, uncached)
+    assert conclusion(wait, execution, durations, seen).startswith(f"Activities {meaning}")
 
 
 def test_a_worker_that_was_restarted_counts_from_0_again() -> None:

@@ -276,6 +276,10 @@ async def test_exercise_5(client: Client, ui: WebUi) -> None:
     page = ui.page
     async with worker(client, "v6", pace=0.2):
         run = await begin(client, "v6", patch_input())
+        await ui.open(run)
+        await ui.sees("cluster3")
+        await ui.press("More Actions")
+        await ui.sees("Reset")
         await run.result()
     await ui.open(run)
     await ui.sees("COMPLETED", "Timeline", "record_step")
