@@ -29,6 +29,10 @@ soak: .venv/ready
 	.venv/bin/python -m tests.faults
 	.venv/bin/python -m tests.soak $(SOAK)
 
+# What is set for pip elsewhere must not lead it out of .venv.
+export PIP_USER = 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT
+
 # An environment knows the folder that it was made in. In another one it is made anew.
 ifneq "$(shell cat .venv/ready 2>/dev/null)" "$(CURDIR)"
 .PHONY: .venv/ready
@@ -38,6 +42,6 @@ endif
 	@echo "Making the Python environment in .venv (once, half a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' \
-		2> .venv/pip.log || { echo "pip says: $$(sed -n 's/^ *ERROR: //p' .venv/pip.log | tail -n 1)." \
+		2> .venv/pip.log || { echo "pip says: $$(sed -n 's/^ *ERROR: //p' .venv/pip.log | tail -n 1 | sed 's/[.]$$//')." \
 		"All of it: .venv/pip.log. Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
 	@pwd > $@
