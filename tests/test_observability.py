@@ -307,7 +307,9 @@ async def test_the_clients_figures_from_the_metrics_are_those_of_the_dashboard(o
 async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None:
     throttled, unthrottled = [load.output.splitlines()[-1] for load in loads(observed)]
     assert re.fullmatch(
-        r"Activities waited \S+ s for one of 2 slots and ran \S+ s, on average: more slots or more workers\.", throttled
+        r"Activities waited \S+ s for one of 2 slots and ran \S+ s, on average: more slots or more workers\."
+        r"( Mind that this machine had no CPU left: .*)?",
+        throttled,
     )
     assert unthrottled.startswith("Activities waited ") and "more slots" not in unthrottled
     assert observed.throttled.figure("activity slots used, at most", 0) == f"{SLOTS} of {SLOTS}"
