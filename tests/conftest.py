@@ -61,7 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         ports.FREE_PORTS = range(first, first + UI_PORT_DISTANCE)  # Its own, and those of their Web UIs.
         return
     os.environ["TEMPORAL_CLI"] = asyncio.run(find_temporal_cli())
-    os.environ["GOMAXPROCS"] = "1"  # On one core each, the servers do the same with an eighth less of processor time.
+    # On one core each, and collecting its garbage less often, the servers do the same with a fifth less of processor
+    # time.
+    os.environ |= {"GOMAXPROCS": "1", "GOGC": "400"}
     servers.append(start_server())
 
 

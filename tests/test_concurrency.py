@@ -1,29 +1,23 @@
 """Exercises 4 to 6: what runs side by side, what is a child of what, what is cancelled with what."""
 
-from support.client import ending_of, make_way
 from support.histories import Handle, children, history, tree
 from tests.runs import CLUSTERS, HOSTS, approve, patch_input, scheduled, start, with_three_hosts, worker
 from workflow.versions import released_versions
 
 import asyncio
 import itertools
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-RUNNING = WorkflowExecutionStatus.RUNNING
 COMPLETED = WorkflowExecutionStatus.COMPLETED
 FAILED = WorkflowExecutionStatus.FAILED
 CANCELED = WorkflowExecutionStatus.CANCELED
-TERMINATED = WorkflowExecutionStatus.TERMINATED
 
 
 def positions(events: list[HistoryEvent], activity: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -202,130 +196,3 @@ async def test_cancelling_the_whole_workflow_cancels_every_child_without_an_aler
     assert len(runs) == 1 + 3 + 9
     for run in runs.values():
         assert "send_failure_alert_activity" not in [activity for activity, _ in scheduled(await history(run))]
-
-
-def alerts(histories: list[list[HistoryEvent]]) -> list[tuple[str, str]]:
-    return [call for events in histories for call in scheduled(events) if call[0] == "send_failure_alert_activity"]
-
-
-async def ends_of(client: Client, handle: Handle) -> dict[str, WorkflowExecutionStatus | None]:
-    """The statuses of a rollout and of all below it, when all have ended."""
-    runs = await tree(client, handle)
-    while RUNNING in (ends := await statuses(runs)).values():
-        await asyncio.sleep(0.05)
-    assert not alerts([await history(run) for run in runs.values()])
-    return ends
-
-
-@pytest.mark.parametrize("version", ["v7", "v8"])
-@pytest.mark.parametrize("starter", ["the rollout", "a cluster"])
-async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_off(
-    client: Client, version: str, starter: str
-) -> None:
-    async with worker(client, version, pace=1) as found:
-        for _ in range(3):
-            handle = await start(client, found, patch_input(["cluster1"]))
-            await approve(handle, found)
-            run = handle
-            if starter == "a cluster":
-                while not (below := await children(client, handle)):
-                    await asyncio.sleep(0.02)
-                [run] = below
-            async for event in run.fetch_history_events(wait_new_event=True):
-                if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
-                    break
-            await run.cancel()
-            with pytest.raises(WorkflowFailureError):
-                await handle.result()
-            ends = await ends_of(client, handle)
-            ends.pop(handle.id)
-            assert set(ends.values()) == {CANCELED}
-
-
-async def pilots_are_under_way(client: Client, handle: Handle) -> None:
-    """Wait until the three pilots of each of two clusters have been started."""
-    while len(await tree(client, handle)) < 1 + 2 + 6:
-        await asyncio.sleep(0.05)
-
-
-@pytest.mark.parametrize("version", ["v7", "v8"])
-async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_off(client: Client, version: str) -> None:
-    async with worker(client, version, pace=5) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
-        await handle.terminate()
-        ends = await ends_of(client, handle)
-    assert ends.pop(handle.id) == TERMINATED
-    assert set(ends.values()) == {CANCELED} and len(ends) == 2 + 6
-
-
-async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(client: Client) -> None:
-    async with worker(client, "v8", pace=5) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
-        await make_way(client, handle.id)
-        ends = await statuses(await tree(client, handle))
-    assert ends.pop(handle.id) == TERMINATED
-    assert set(ends.values()) == {CANCELED} and len(ends) == 2 + 6
-
-
-async def test_a_new_run_does_not_wait_for_children_that_no_worker_stops(client: Client) -> None:
-    async with worker(client, "v8", pace=5) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
-    await make_way(client, handle.id)
-    assert set((await statuses(await tree(client, handle))).values()) == {TERMINATED}
-
-
-async def reset(client: Client, handle: Handle, event_type: "EventType.ValueType") -> Handle:
-    """Have a run go back to the first workflow task that was completed after an event of this type."""
-    types = [event.event_type for event in await history(handle)]
-    first = types.index(event_type)
-    # Events are counted from 1.
-    task = types.index(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, first) + 1
-    execution = WorkflowExecution(workflow_id=handle.id, run_id=handle.first_execution_run_id or "")
-    response = await client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=execution,
-            workflow_task_finish_event_id=task,
-            request_id=str(uuid.uuid4()),
-        )
-    )
-    return client.get_workflow_handle(handle.id, run_id=response.run_id)
-
-
-@pytest.mark.parametrize("version", ["v6", "v8"])
-async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_with_all_of_them(
-    client: Client, version: str
-) -> None:
-    async with worker(client, version, pace=0.1) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
-        new = await reset(client, handle, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
-        result = await client.get_workflow_handle_for(found.workflow.run, new.id, run_id=new.run_id).result()
-        ends = await ends_of(client, new)
-    assert [cluster.patched_hosts for cluster in result.clusters] == [HOSTS["cluster1"], HOSTS["cluster3"]]
-    assert set(ends.values()) == {COMPLETED} and len(ends) == 1 + 2 + 10
-
-
-@pytest.mark.parametrize("version", ["v6", "v8"])
-async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_a_host_and_says_why(
-    client: Client, version: str
-) -> None:
-    async with worker(client, version, pace=0.1) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
-        new = await reset(client, handle, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
-        with pytest.raises(WorkflowFailureError) as failed:
-            await new.result()
-        assert "a cluster or host of an earlier run is under way" in ending_of(failed.value)
-        assert not await children(client, new)
-        ends = await ends_of(client, client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id))
-    assert ends.pop(handle.id) == TERMINATED
-    assert set(ends.values()) == {COMPLETED} and len(ends) >= 2 + 6
