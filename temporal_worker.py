@@ -10,6 +10,7 @@ from support.script import UserError, run_script, stop_event
 from workflow.versions import Version, VersionError, activities_of, find_version
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from temporalio.worker import Worker
@@ -30,6 +31,8 @@ async def run_worker(version: Version, pace: float) -> int:
             task_queue=version.task_queue,
             workflows=version.workflows,
             activities=activities_of(activities),
+            # An activity that is a plain `def` runs in one of its threads. The SDK runs 100 activities at a time.
+            activity_executor=ThreadPoolExecutor(100),
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         )

@@ -4,7 +4,7 @@ from checks.clock import Clock, timed_by
 from checks.exercises import place
 from checks.explain import blocking_call
 from checks.failure import CheckFailure, Step
-from checks.lab import Lab
+from checks.lab import Lab, say_where_coroutines_begin
 from checks.machine import slowness
 from checks.names import ALERT, UPDATE, VAULT
 from checks.traces import shortened
@@ -15,9 +15,11 @@ from workflow.types import HostPatchInput
 import asyncio
 import copy
 import dataclasses
+import inspect
 import itertools
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -150,12 +152,17 @@ async def attempt(lab: Lab, details: list[Any], number: int) -> tuple[list[Heart
     """
     clock = Clock()
     heartbeats: list[Heartbeat] = []
+    working: asyncio.Future[Any]
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, heartbeat_details=details, attempt=number)
     environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(copy.deepcopy(list(sent)), clock.now))
     update = lab.version.activities(1.0).perform_update_activity
     with timed_by(clock):
-        working = asyncio.ensure_future(environment.run(update, HOST))
+        if inspect.iscoroutinefunction(update):
+            working = asyncio.ensure_future(environment.run(update, HOST))
+        else:  # A worker runs a plain `def` in a thread.
+            threads = ThreadPoolExecutor(1, initializer=say_where_coroutines_begin)
+            working = asyncio.get_running_loop().run_in_executor(threads, environment.run, update, HOST)
     try:
         await until_it_ends(working, clock)
     except Exception as error:

@@ -37,7 +37,8 @@ def blocking_call() -> CheckFailure:
     """Return what it means that an activity has called `time.sleep`."""
     return CheckFailure(
         "An activity calls time.sleep, which stops the whole worker: nothing else gets a turn, no heartbeat gets out.",
-        "An activity that is an `async def` awaits `self._work(1.0)` or `asyncio.sleep(1)`.",
+        "An activity that is an `async def` awaits `self._work(1.0)` or `asyncio.sleep(1)`. One that has to block is a "
+        "plain `def`.",
     )
 
 

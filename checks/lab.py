@@ -48,6 +48,7 @@ PATIENCE = 1.5  # Seconds without any news after which nothing more is expected 
 # machine a workflow's code is run within milliseconds; a busy one gets as many times more as it is slower.
 BUSY_PATIENCE = 12.0
 WORKFLOW_THREADS = 16
+ACTIVITY_THREADS = 100  # As many as activities that run at a time, by the SDK's default.
 RPC_TIMEOUT = timedelta(seconds=60)  # Late: before that, it is seen that nothing is under way any more.
 REPLY_PATIENCE = 2.0
 
@@ -420,13 +421,14 @@ def make_worker(lab: Lab) -> Worker:
     activities = lab.version.activities(1.0)
     for name in dir(SystemPatchActivities):
         if name.endswith("_activity") and not hasattr(getattr(activities, name), "__temporal_activity_definition"):
-            raise CheckFailure(f"Your {name} is no activity.", "An activity has @activity.defn above its `async def`.")
+            raise CheckFailure(f"Your {name} is no activity.", "An activity has @activity.defn above its `def`.")
     try:
         return Worker(
             lab.client,
             task_queue=lab.version.task_queue,
             workflows=lab.version.workflows,
             activities=activities_of(activities),
+            activity_executor=ThreadPoolExecutor(ACTIVITY_THREADS, initializer=say_where_coroutines_begin),
             interceptors=[lab, lab.recorder],
             # Of the worker's own executor it would wait at its end until all threads are done, which a loop that never
             # ends is not.

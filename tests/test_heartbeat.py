@@ -3,7 +3,7 @@
 from checks.names import VAULT
 from support.histories import Handle, history
 from tests.conftest import Run
-from tests.runs import approve, attempts, patch_input, start
+from tests.runs import approve, attempts, id_of, patch_input, start
 from workflow.activities import SystemPatchActivities_V4
 from workflow.types import HostPatchInput
 from workflow.versions import find_version
@@ -114,3 +114,35 @@ async def test_the_restart_script_spares_a_process_that_only_has_the_same_id(
 def test_the_restart_script_refuses_an_unknown_version(run: Run) -> None:
     code, output = run("./sh_restart_worker.sh", "v99").end()
     assert code == 2 and "Known versions: v1, v2" in output and "Traceback" not in output
+
+
+PLAIN_FUNCTION = """
+import time
+
+from temporalio import activity
+
+from workflow.activities import SystemPatchActivities
+from workflow.types import HostPatchInput
+
+
+class SystemPatchActivities_Mine(SystemPatchActivities):
+    @activity.defn
+    def perform_update_activity(self, host: HostPatchInput) -> None:
+        for step in range(1, 30):
+            time.sleep(0.1)
+            activity.heartbeat(step)
+"""
+
+
+async def test_an_activity_that_is_a_plain_function_blocks_nobody(client: Client, run: Run, elsewhere: str) -> None:
+    assert run("python", "workshop.py", "start", "3", cwd=elsewhere).end()[0] == 0
+    Path(elsewhere, "workflow", "activities_mine.py").write_text(PLAIN_FUNCTION)
+    run("python", "temporal_worker.py", "mine", "--pace", "0", cwd=elsewhere).wait_for("is running:")
+    started = run("python", "temporal_client_mine.py", "--clusters", "cluster1", cwd=elsewhere)
+    await started.printed("patching approved")  # That is the answer of a query.
+    handle = client.get_workflow_handle(id_of("mine"))
+    while await last_heartbeat(handle) == 0:
+        await asyncio.sleep(0.05)
+    assert await handle.query("completed_steps") == ["patching approved"]
+    await handle.terminate()
+    await started.ended()

@@ -176,7 +176,8 @@ async def test_the_commands_of_a_page_work_as_they_are_printed(
         if "temporal_worker.py" in command:
             worker = start_worker(*command)
         elif "./sh_restart_worker.sh" in command:
-            run(*command, "--pace", "0", **environment).wait_for("is running")
+            worker = run(*command, "--pace", "0", **environment)
+            worker.wait_for("is running")
         else:
             process = run(*command, **environment)
             if "--no-answer" in command and "--approval-timeout" not in command:
