@@ -187,7 +187,7 @@ async def client_asks_after_the_end(lab: Lab) -> None:
 
     On a slow machine the news of the end may come late, so that another trial, with more time, has to show it.
     """
-    for number, interval in enumerate(LONG_POLL_INTERVALS, start=5):
+    for number, interval in enumerate(LONG_POLL_INTERVALS, start=20):
         if await asks_after_the_end(lab, f"cluster{number}", interval):
             return
 
