@@ -26,12 +26,14 @@ async def become_server(port: int, ui_port: int, database: Path | None) -> int:
         if port_is_taken(number):
             raise UserError(f"Port {number} is taken by another program: stop that one, or choose another with {flag}.")
     cli = await find_temporal_cli()
-    print(f"History: {database or 'in memory, gone when the server stops'}", flush=True)
+    history = "in memory, gone when the server stops"
     if database is not None:
         prepare_database(database)
+        history = str(database)
         # The server takes a path for a URL, in which characters such as # mean something: so it gets the name alone.
         os.chdir(database.parent)
         database = Path(database.name)
+    print(f"History: {history}", flush=True)
     os.execv(cli, server_command(cli, port, ui_port, database))
 
 
