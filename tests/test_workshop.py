@@ -72,6 +72,7 @@ def test_git_sees_nothing_of_a_learners_files(run: Run, elsewhere: str) -> None:
 def test_check_prints_the_steps_in_order_and_stops_at_the_first_that_is_not_done(run: Run) -> None:
     code, output = run("python", "workshop.py", "check", "2", "--version", "V2").end()
     assert code == 1
+    output = re.sub(r" But this\s+machine is busy: .*?later\.", "", output, flags=re.DOTALL)  # If it is.
     assert output.splitlines()[1:] == [
         "  ok    1. Python and Temporal accept your files",
         "  FAIL  2. It has a query completed_steps, which returns a list of texts",
