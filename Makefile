@@ -41,7 +41,7 @@ endif
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer, please: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	@echo "Making the Python environment in .venv (once, half a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' \
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' \
 		2> .venv/pip.log || { echo "pip says: $$(sed -n 's/^ *ERROR: //p' .venv/pip.log | tail -n 1 | sed 's/[.]$$//')." \
 		"All of it: .venv/pip.log. Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
 	@pwd > $@

@@ -123,7 +123,7 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, seen: See
 def main() -> None:
     """Read the command line and run the client."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
         "--workflows", type=whole_number(1, 1000), default=5, metavar="NUMBER", help="workflows to start"

@@ -46,7 +46,7 @@ async def print_cli() -> int:
 
 def main() -> None:
     """Read the command line and become the server."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=7233, help="port for workers and clients (default: 7233)")
     parser.add_argument("--ui-port", type=int, help="port of the Web UI (default: 1000 above --port)")
     parser.add_argument("--database", default="temporal.db", help="file that keeps the history (default: temporal.db)")
@@ -59,7 +59,9 @@ def main() -> None:
     for number in (arguments.port, ui_port):
         if not 1 <= number <= 65535:
             parser.error(f"{number} is no port: choose from 1 to 65535")
-    database = None if arguments.temporary else (PROJECT / arguments.database).absolute()
+    if arguments.port == ui_port:
+        parser.error(f"--port and --ui-port are both {ui_port}")
+    database = None if arguments.temporary else (PROJECT / arguments.database).resolve()
     run_script(lambda: become_server(arguments.port, ui_port, database))
 
 

@@ -61,7 +61,7 @@ async def run_worker(version: Version, pace: float) -> int:
 
 def main() -> None:
     """Read the command line and run the worker."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
     how_long = "how long the simulated work takes: 1 as in the exercises, 0.1 a tenth of that, 0 no time (default: 1)"
     parser.add_argument("--pace", type=float, default=1.0, help=how_long)

@@ -87,7 +87,7 @@ async def run_worker(settings: Settings) -> int:
 def main() -> None:
     """Read the command line and run the worker."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
         "--max-concurrent-activities",

@@ -74,7 +74,12 @@ async def patch_once() -> int:
     try:
         client = Process("python", "temporal_client.py", version.name, show=True)
         try:
-            return await client.ended()
+            ends = [asyncio.ensure_future(client.ended()), asyncio.ensure_future(worker.ended())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not ends[0].done():
+                print("The worker has ended, so the workflow waits.", file=sys.stderr)
+                return 1
+            return ends[0].result()
         finally:
             await client.stop()
     finally:

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 
 def diff(exercise: Exercise, mine: bool) -> int:
@@ -29,7 +30,7 @@ def diff(exercise: Exercise, mine: bool) -> int:
             raise UserError(f"--mine: there is nothing to write in exercise {exercise.number}")
         if not WORKFLOW.exists():
             raise UserError(f"You have no files of your own yet: python workshop.py start {exercise.number}")
-        before = re.sub(r"^# Exercise .*\n", "", WORKFLOW.read_text())
+        before = re.sub(r"^# Exercise .*\n", "", text_of(WORKFLOW))
         before = with_suffix(before, "Mine", solution.upper())
         if imported := re.search(r"from workflow\.activities import .*", after):
             before = re.sub(r"from workflow\.activities_mine import .*", imported[0], before)
@@ -42,7 +43,7 @@ def diff(exercise: Exercise, mine: bool) -> int:
     if exercise.client_function:
         client, own = f"temporal_client.py as `start {exercise.number}` gives it", learners_client(exercise.number)
         if mine and CLIENT.exists():
-            client, own = CLIENT.name, CLIENT.read_text()
+            client, own = CLIENT.name, text_of(CLIENT)
         changes.append((client, own, "temporal_client.py", learners_client(exercise.number + 1)))
     lines = [line for change in changes for line in unified(*change)]
     print("\n".join(lines) if lines else "No difference.")
@@ -56,7 +57,7 @@ def changed_activities(exercise: Exercise, mine: bool) -> list[tuple[str, str, s
     if mine and ACTIVITIES.exists():
         try:
             own = importlib.import_module("workflow.activities_mine").SystemPatchActivities_Mine
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(f"{ACTIVITIES.relative_to(PROJECT)} can't be loaded: {error}") from error
     return [
         (f"{own.__name__}.{name}", source(own, name), f"{after.__name__}.{name}", source(after, name))
@@ -66,8 +67,19 @@ def changed_activities(exercise: Exercise, mine: bool) -> list[tuple[str, str, s
 
 
 def source(activities: type, name: str) -> str:
-    """Return the code of an activity."""
-    return inspect.getsource(getattr(activities, name))
+    """Return the code of an activity, or nothing if that is no function of the class."""
+    try:
+        return inspect.getsource(getattr(activities, name))
+    except (AttributeError, TypeError, OSError):
+        return ""
+
+
+def text_of(file: Path) -> str:
+    """Return what is in a learner's file. Raises `UserError` if that is no text."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise UserError(f"{file.relative_to(PROJECT)} is no text in UTF-8: {error}") from error
 
 
 def unified(before_label: str, before: str, after_label: str, after: str) -> Iterator[str]:

@@ -111,8 +111,9 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
         )
     async for finding in failing_workflows(client):
         yield finding
-    web_ui = "{0.scheme}://{0.netloc}".format(urlsplit(web_ui_link(client, "", None)))
+    web_ui = web_ui_link(client, "", None)
     try:
+        web_ui = "{0.scheme}://{0.netloc}".format(urlsplit(web_ui))
         await asyncio.to_thread(read_page, web_ui)
         yield "ok", f"Web UI: {web_ui} answers"
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from workflow.versions import find_version
 import ast
 import itertools
 import re
+import shutil
 
 WORKFLOW = PROJECT / "workflow" / "system_patch_workflow_mine.py"
 ACTIVITIES = PROJECT / "workflow" / "activities_mine.py"
@@ -40,12 +41,12 @@ def start(exercise: Exercise, force: bool) -> int:
         aside = next(folder for folder in folders if not folder.exists())
         aside.mkdir(parents=True)
         for file in existing:
-            file.rename(aside / file.name)
+            shutil.move(file, aside / file.name)
     files = {WORKFLOW: learners_workflow(exercise), CLIENT: learners_client(exercise.number)}
     if exercise.writes_activities:
         files[ACTIVITIES] = learners_activities(exercise)
     for file, text in files.items():
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
     if existing:
         print(f"Your old files are in {aside.relative_to(PROJECT)}.")
     version = exercise.start.removeprefix("v")
@@ -65,13 +66,13 @@ Then read on in {exercise.page}. When you think you are done: python workshop.py
 
 def for_exercise() -> str:
     """Return for which exercise a learner's workflow was made, in words."""
-    found = re.match(r"# Exercise (\d+)", WORKFLOW.read_text()) if WORKFLOW.exists() else None
-    return f"for exercise {found[1]}" if found else "for no known exercise"
+    found = re.match(rb"# Exercise (\d+)", WORKFLOW.read_bytes()) if WORKFLOW.is_file() else None
+    return f"for exercise {int(found[1])}" if found else "for no known exercise"
 
 
 def workflow_code(version: str) -> str:
     """Return the code of a version's workflow."""
-    return (PROJECT / "workflow" / f"system_patch_workflow_{version}.py").read_text()
+    return (PROJECT / "workflow" / f"system_patch_workflow_{version}.py").read_text(encoding="utf-8")
 
 
 def learners_workflow(exercise: Exercise) -> str:
@@ -105,7 +106,7 @@ class SystemPatchActivities_Mine({name}):
 
 def learners_client(number: int) -> str:
     """Return the client without the body of each function that is written in exercise `number` or a later one."""
-    text = (PROJECT / "temporal_client.py").read_text()
+    text = (PROJECT / "temporal_client.py").read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
     written_in = {exercise.client_function: exercise.number for exercise in STARTED if exercise.number >= number}
     for node in reversed(ast.parse(text).body):

@@ -32,6 +32,12 @@ PROJECT = Path(__file__).parent.parent
 # first (see pyproject.toml).
 if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).absolute().parent == PROJECT:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A stream may have been closed by whoever started the script, or may not know all letters.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    for _name in ("stdout", "stderr"):
+        _stream = getattr(sys, _name) or open(os.devnull, "w")  # noqa: SIM115
+        _stream.reconfigure(errors="backslashreplace")
+        setattr(sys, _name, _stream)
     for _package in ("temporalio", "psutil"):
         if importlib.util.find_spec(_package) is None:
             _ready = PROJECT / ".venv" / "ready"

@@ -24,9 +24,9 @@ class ClientFlags:
     """Seconds between two questions for the progress."""
 
 
-def read_flags(description: str, default_version: str) -> ClientFlags:
+def read_flags(description: str | None, default_version: str) -> ClientFlags:
     """Return what the command line says. If it is wrong, ends the process with exit code 2 and a line that says why."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument(
         "version",
         nargs="?",

@@ -34,6 +34,8 @@ QUICK_TASKS += ["--dynamic-config-value", "history.MaxBufferedQueryCount=20"]
 # the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
 FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]
 
+SQLITE_FILE = b"SQLite format 3\0"  # How such a file begins.
+
 
 async def server_answers(port: int) -> bool:
     """Return whether a Temporal server answers on this port of this machine."""
@@ -52,10 +54,14 @@ def prepare_database(database: Path) -> None:
     if special := {*"#?%"} & {*database.name}:
         raise UserError(f"--database: the server takes no file with {' or '.join(sorted(special))} in its name.")
     try:
+        if database.exists() and not database.is_file():
+            raise UserError(f"{database} is no file: name one with --database.")
         if not database.parent.is_dir():
             raise UserError(f"There is no folder {database.parent} for --database.")
         if not os.access(database.parent, os.W_OK) or (database.exists() and not os.access(database, os.W_OK)):
             raise UserError(f"The server may not write to {database}: name another file with --database.")
+        if database.exists() and database.stat().st_size and database.open("rb").read(16) != SQLITE_FILE:
+            raise UserError(f"{database} is no history of a Temporal server: name another file with --database.")
         _lock(database)
         if not database.exists():
             return

@@ -1,6 +1,7 @@
 """How a script runs and ends: exit codes, Ctrl-C and SIGTERM, errors in one line, no abort at the interpreter's end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -103,6 +104,11 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
         code = 2
     except BrokenPipeError:  # Whoever read the output, such as `head`, has had enough.
         code = 1
+    except OSError as error:  # A full disk, a folder that may only be read, and so on.
+        with contextlib.suppress(OSError):
+            where = f" {error.filename}:" if error.filename else ""
+            print(f"The operating system says:{where} {error.strerror or error}.", file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:  # After the end of the event loop.
         code = 130
     except Exception:
@@ -120,6 +126,6 @@ def end_process(code: int) -> NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:
-        pass
+    except OSError:  # Nobody reads it, or there is no room for it.
+        code = code or 1
     os._exit(code)

@@ -2,9 +2,10 @@
 
 from support import PROJECT
 from support.processes import run_command
-from support.script import UserError
+from support.script import UserError, within
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
 
+CLI_TIMEOUT = 20.0  # Seconds that it may take to say its version.
 CACHE = PROJECT / ".cache"
 GO_MODULE = PROJECT / "support" / "cli_build"
 CLI_VERSION = "1.9.1"  # Of the build. It is the one that go.mod there requires.
@@ -42,7 +44,12 @@ async def find_temporal_cli() -> str:
     if path := await installed_cli():
         return path
     if old := shutil.which("temporal"):
-        print(f"{old} is {await what_it_is(old)}, too old for this workshop, which gets one of its own.", flush=True)
+        try:
+            version = await what_it_is(old)
+            print(f"{old} is {version}, too old for this workshop, which gets one of its own.", flush=True)
+        except UserError as error:
+            print(f"{error} This workshop gets one of its own.", flush=True)
+            old = None
     CACHE.mkdir(exist_ok=True)
     try:
         return await download_cli() or await build_cli()
@@ -62,9 +69,10 @@ async def installed_cli() -> str | None:
         if path := shutil.which(named):
             return path
         raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
-    on_path = shutil.which("temporal")
-    if on_path and numbers(*re.findall(r"(?i)server ([\d.]+)", await what_it_is(on_path))) >= OLDEST_SERVER:
-        return on_path
+    with contextlib.suppress(UserError):  # One on PATH that does not work is passed over.
+        on_path = shutil.which("temporal")
+        if on_path and numbers(*re.findall(r"(?i)server ([\d.]+)", await what_it_is(on_path))) >= OLDEST_SERVER:
+            return on_path
     return downloaded_cli() or shutil.which(str(BUILT_CLI))
 
 
@@ -73,7 +81,13 @@ async def what_it_is(cli: str) -> str:
 
     Raises `UserError` if it can't be started.
     """
-    return (await run_command([cli, "--version"]))[-1].removeprefix("temporal version ")
+    try:
+        lines = await within(CLI_TIMEOUT, run_command([cli, "--version"]))
+    except (asyncio.TimeoutError, OSError):
+        lines = []
+    if not lines:
+        raise UserError(f"{cli} is no Temporal CLI that works here: it does not say its version. See TEMPORAL_CLI.")
+    return lines[-1].removeprefix("temporal version ")
 
 
 def downloaded_cli() -> str | None:

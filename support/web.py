@@ -3,6 +3,7 @@
 `python -m support.web http://127.0.0.1:9090/-/ready` waits for a minute until each address on its command line answers.
 """
 
+import http.client
 import signal
 import sys
 import time
@@ -14,8 +15,11 @@ PATIENCE = 60.0  # Seconds.
 def read_page(url: str, timeout: float = 5) -> bytes:
     """Return what this address answers, without any proxy. Raises `OSError` if it does not within `timeout` seconds."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=timeout) as response:
-        body: bytes = response.read()
+    try:
+        with opener.open(url, timeout=timeout) as response:
+            body: bytes = response.read()
+    except http.client.HTTPException as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
     return body
 
 
