@@ -85,7 +85,7 @@ async def what_it_is(cli: str) -> str:
         lines = await within(CLI_TIMEOUT, run_command([cli, "--version"]))
     except (asyncio.TimeoutError, OSError):
         lines = []
-    if not lines:
+    if not lines or not lines[-1].startswith("temporal version "):
         raise UserError(f"{cli} is no Temporal CLI that works here: it does not say its version. See TEMPORAL_CLI.")
     return lines[-1].removeprefix("temporal version ")
 

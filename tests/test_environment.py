@@ -47,6 +47,57 @@ def test_a_second_server_on_the_same_history_is_refused(run: Run, tmp_path: Path
     again.wait_for("Server:")
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a text"])
+def test_what_is_no_history_is_refused_and_left_as_it_is(tmp_path: Path, kind: str) -> None:
+    database = tmp_path / "one.db"
+    if kind == "a pipe":
+        os.mkfifo(database)
+    elif kind == "a folder":
+        database.mkdir()
+    else:
+        database.write_text("my notes")
+    with pytest.raises(UserError, match=r"one\.db is no (file|history of a Temporal server): name"):
+        prepare_database(database)
+    assert list(tmp_path.iterdir()) == [database]
+
+
+def test_a_second_server_on_the_same_history_by_another_name_is_refused(run: Run, tmp_path: Path) -> None:
+    run("python", "temporal_server.py", "--port", str(free_port()), "--database", str(tmp_path / "one.db")).wait_for(
+        "Server:"
+    )
+    (tmp_path / "two.db").symlink_to("one.db")
+    other = ["--database", str(tmp_path / "two.db")]
+    code, output = run("python", "temporal_server.py", "--port", str(free_port()), *other).end()
+    assert code == 2 and "Another server has its history in" in output
+
+
+def test_output_that_can_not_be_written_gives_one_line_or_none(run: Run) -> None:
+    for into, says in (("/dev/full", "The operating system says: No space left on device."), ("&-", "")):
+        code, output = run("sh", "-c", f"python workshop.py diff 1 >{into}").end()
+        assert (code, output) == (2 if says else 0, says)
+
+
+def test_a_program_that_is_no_temporal_cli_is_told(run: Run) -> None:
+    code, output = run("python", "workshop.py", "doctor", TEMPORAL_CLI="/bin/true").end()
+    assert code == 1 and "/bin/true is no Temporal CLI that works here" in output
+
+
+def test_files_of_a_learner_that_are_no_text_can_be_put_aside(run: Run, elsewhere: str) -> None:
+    Path(elsewhere, NAMES[0]).write_bytes(b"\xff\xfe")
+    assert "is no text in UTF-8" in run("python", "workshop.py", "diff", "1", "--mine", cwd=elsewhere).end()[1]
+    code, output = run("python", "workshop.py", "start", "1", "--force", cwd=elsewhere).end()
+    assert code == 0 and "Your old files are in old/no_known_exercise_1." in output
+
+
+async def test_the_demo_notices_that_its_worker_has_ended(run: Run, elsewhere: str) -> None:
+    demo = run("python", "workshop.py", "demo", cwd=elsewhere)
+    await demo.printed("patching approved")
+    programs = psutil.Process(demo.pid).children(recursive=True)
+    [worker] = [each for each in programs if each.cmdline()[1:2] == ["temporal_worker.py"]]
+    worker.kill()
+    assert await demo.ended() == 1 and "The worker has ended, so the workflow waits." in demo.text()
+
+
 def test_a_history_that_may_only_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # Root may write everywhere.
     with pytest.raises(UserError, match=r"The server may not write to .*one\.db: name another file"):
