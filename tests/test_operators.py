@@ -6,6 +6,7 @@ from support.histories import Handle, children, history, tree
 from support.ports import UI_PORT_DISTANCE, free_port
 from tests.conftest import Run
 from tests.runs import HOSTS, approve, attempts, id_of, patch_input, scheduled, start, worker
+from workflow.versions import Version
 
 import asyncio
 import logging
@@ -50,10 +51,13 @@ async def ends_of(client: Client, handle: Handle) -> dict[str, WorkflowExecution
     return ends
 
 
-async def pilots_are_under_way(client: Client, handle: Handle) -> None:
-    """Wait until the three pilots of each of two clusters have been started."""
+async def under_way(client: Client, version: Version) -> Handle:
+    """A rollout of two clusters, of each of which the three pilots have been started."""
+    handle = await start(client, version, patch_input(["cluster1", "cluster3"]))
+    await approve(handle, version)
     while len(await tree(client, handle)) < 1 + 2 + 6:
         await asyncio.sleep(0.05)
+    return handle
 
 
 @pytest.mark.parametrize("version", ["v7", "v8"])
@@ -84,9 +88,7 @@ async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_of
 @pytest.mark.parametrize("version", ["v7", "v8"])
 async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_off(client: Client, version: str) -> None:
     async with worker(client, version, pace=5) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
+        handle = await under_way(client, found)
         await handle.terminate()
         ends = await ends_of(client, handle)
     assert ends.pop(handle.id) == TERMINATED
@@ -95,9 +97,7 @@ async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_of
 
 async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(client: Client) -> None:
     async with worker(client, "v8", pace=5) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
+        handle = await under_way(client, found)
         await make_way(client, handle.id)
         ends = await statuses(await tree(client, handle))
     assert ends.pop(handle.id) == TERMINATED
@@ -106,9 +106,7 @@ async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(c
 
 async def test_a_new_run_does_not_wait_for_children_that_no_worker_stops(client: Client) -> None:
     async with worker(client, "v8", pace=5) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
+        handle = await under_way(client, found)
     await make_way(client, handle.id)
     assert set((await statuses(await tree(client, handle))).values()) == {TERMINATED}
 
@@ -136,9 +134,7 @@ async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_w
     client: Client, version: str
 ) -> None:
     async with worker(client, version, pace=0.1) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
+        handle = await under_way(client, found)
         new = await reset(client, handle, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
         result = await client.get_workflow_handle_for(found.workflow.run, new.id, run_id=new.run_id).result()
         ends = await ends_of(client, new)
@@ -151,9 +147,7 @@ async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_
     client: Client, version: str
 ) -> None:
     async with worker(client, version, pace=0.1) as found:
-        handle = await start(client, found, patch_input(["cluster1", "cluster3"]))
-        await approve(handle, found)
-        await pilots_are_under_way(client, handle)
+        handle = await under_way(client, found)
         new = await reset(client, handle, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
         with pytest.raises(WorkflowFailureError) as failed:
             await new.result()
