@@ -105,10 +105,7 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
     except BrokenPipeError:  # Whoever read the output, such as `head`, has had enough.
         code = 1
     except OSError as error:  # A full disk, a folder that may only be read, and so on.
-        with contextlib.suppress(OSError):
-            where = f" {error.filename}:" if error.filename else ""
-            print(f"The operating system says:{where} {error.strerror or error}.", file=sys.stderr)
-        code = 2
+        code = _tell_of(error)
     except KeyboardInterrupt:  # After the end of the event loop.
         code = 130
     except Exception:
@@ -126,6 +123,16 @@ def end_process(code: int) -> NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:  # Nobody reads it, or there is no room for it.
-        code = code or 1
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        code = _tell_of(error)
     os._exit(code)
+
+
+def _tell_of(error: OSError) -> int:
+    """Say what the operating system says. Returns the exit code."""
+    with contextlib.suppress(OSError):  # That may be about the stream for errors, too.
+        where = f" {error.filename}:" if error.filename else ""
+        print(f"The operating system says:{where} {error.strerror or error}.", file=sys.stderr, flush=True)
+    return 2

@@ -384,10 +384,10 @@ def test_a_taken_port_gives_one_clear_line(run: Run) -> None:
 @pytest.mark.parametrize(
     ("database", "problem"),
     [
-        (".", "for --database: unable to open database file"),
+        (".", "is no file: name one with --database"),
         ("no/such/folder/x.db", "There is no folder"),
         ("y" * 3000, "for --database: File name too long"),
-        ("README.md", "for --database: file is not a database"),
+        ("README.md", "is no history of a Temporal server"),
         ("other.db", "is no history of a Temporal server"),
     ],
 )
