@@ -63,9 +63,10 @@ async def run_client(workflows: int, interval: float, metrics_addresses: list[st
     if failures:
         print(f"{len(failures)} of them did not complete, so there is no table. {failures[0]}")
         return 1
-    growth = since(before, await load.metrics())
+    durations = await load.durations()
+    growth = since(before, await load.metrics())  # After that: a worker counts an activity when it has reported it.
     rollouts = f'workflow_type="{load.version.workflow.__name__}"'
-    print_table(await load.durations(), growth, rollouts, seen)
+    print_table(durations, growth, rollouts, seen)
     return 0
 
 

@@ -153,7 +153,8 @@ class SystemPatchWorkflow_Host_V6:
             if root := workflow.info().root:
                 handle = workflow.get_external_workflow_handle(root.workflow_id, run_id=root.run_id)
                 try:
-                    await handle.signal(SystemPatchWorkflow_V6.record_step, f"{host.hostname} patched")
+                    # Without the shield, SDK 1.35 could not cancel a signal that has just failed.
+                    await asyncio.shield(handle.signal(SystemPatchWorkflow_V6.record_step, f"{host.hostname} patched"))
                 except ApplicationError:  # The rollout has ended, or was reset.
                     workflow.logger.warning("%s is patched, but its rollout does not hear of it", host.hostname)
         except ActivityError as error:
