@@ -1,6 +1,7 @@
 """What a client says of a worker that is missing, of a server that is gone, and of a workflow's end."""
 
 from support.failing_tasks import failing_tasks
+from support.histories import own_name
 from support.pid_lock import running_workers
 from support.script import UserError
 from workflow.versions import Version
@@ -14,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
+    TimeoutError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 # Seconds.
@@ -140,14 +148,23 @@ async def seconds_of(handle: WorkflowHandle[Any, Any]) -> float:
 
 def ending_of(error: WorkflowFailureError) -> str:
     """Return how the workflow ended, and if it failed, the cause at the root, in one line."""
-    ended = {CancelledError: "was cancelled", TerminatedError: "was terminated", TimeoutError: "timed out"}
-    if type(error.cause) in ended:
-        return ended[type(error.cause)]
+    stopped = {CancelledError: "was cancelled", TerminatedError: "was terminated"}
+    ended = {**stopped, TimeoutError: "timed out"}
+    cause: BaseException = error.cause
+    # Only an error with a failure of its own was raised by the workflow. Another one is the SDK's word for the end.
+    if type(cause) in ended and getattr(cause, "failure", None) is None:
+        return ended[type(cause)]
     # A parent that fails because a child or an activity failed: what happened stands at the end of the chain, and
     # the first ApplicationError on the way there is the one that the workflow's author wrote.
-    cause: BaseException = error.cause
+    what = "something that it had started"
     while not isinstance(cause, ApplicationError) and cause.__cause__ is not None:
+        if isinstance(cause, ChildWorkflowError):
+            what = own_name(cause.workflow_id)
+        elif isinstance(cause, ActivityError):
+            what = cause.activity_type
         cause = cause.__cause__
+    if type(cause) in stopped:
+        return f"failed: {what} {stopped[type(cause)]}"
     why = " ".join(str(cause).split())
     if why == "Workflow execution already started":  # All that the SDK says of two with one id.
         why += ": a cluster or host of an earlier run is under way, and must end first"

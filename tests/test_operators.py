@@ -51,11 +51,12 @@ async def ends_of(client: Client, handle: Handle) -> dict[str, WorkflowExecution
     return ends
 
 
-async def under_way(client: Client, version: Version) -> Handle:
-    """A rollout of two clusters, of each of which the three pilots have been started."""
-    handle = await start(client, version, patch_input(["cluster1", "cluster3"]))
+async def under_way(client: Client, version: Version, *clusters: str) -> Handle:
+    """A rollout of these clusters, or of cluster1 and cluster3, each with its three pilots started."""
+    clusters = clusters or ("cluster1", "cluster3")
+    handle = await start(client, version, patch_input(list(clusters)))
     await approve(handle, version)
-    while len(await tree(client, handle)) < 1 + 2 + 6:
+    while len(await tree(client, handle)) < 1 + 4 * len(clusters):
         await asyncio.sleep(0.05)
     return handle
 
@@ -111,13 +112,13 @@ async def test_a_new_run_does_not_wait_for_children_that_no_worker_stops(client:
     assert set((await statuses(await tree(client, handle))).values()) == {TERMINATED}
 
 
-async def reset(client: Client, handle: Handle, event_type: "EventType.ValueType") -> Handle:
+async def reset(client: Client, run: Handle, event_type: "EventType.ValueType") -> Handle:
     """Have a run go back to the first workflow task that was completed after an event of this type."""
-    types = [event.event_type for event in await history(handle)]
+    types = [event.event_type for event in await history(run)]
     first = types.index(event_type)
     # Events are counted from 1.
     task = types.index(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, first) + 1
-    execution = WorkflowExecution(workflow_id=handle.id, run_id=handle.first_execution_run_id or "")
+    execution = WorkflowExecution(workflow_id=run.id, run_id=run.run_id or run.first_execution_run_id or "")
     response = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
@@ -126,7 +127,7 @@ async def reset(client: Client, handle: Handle, event_type: "EventType.ValueType
             request_id=str(uuid.uuid4()),
         )
     )
-    return client.get_workflow_handle(handle.id, run_id=response.run_id)
+    return client.get_workflow_handle(run.id, run_id=response.run_id)
 
 
 @pytest.mark.parametrize("version", ["v6", "v8"])
@@ -156,6 +157,16 @@ async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_
         ends = await ends_of(client, client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id))
     assert ends.pop(handle.id) == TERMINATED
     assert set(ends.values()) == {COMPLETED} and len(ends) >= 2 + 6
+
+
+@pytest.mark.parametrize("version", ["v6", "v8"])
+async def test_a_rollout_waits_for_the_new_run_of_a_host_that_is_reset(client: Client, version: str) -> None:
+    async with worker(client, version, pace=0.1) as found:
+        handle = await under_way(client, found, "cluster1")
+        host = (await tree(client, handle))["cluster1_host2"]
+        new = await reset(client, host, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+        assert (await handle.result()).clusters[0].patched_hosts == HOSTS["cluster1"]
+        assert await statuses({"old": host, "new": new}) == {"old": TERMINATED, "new": COMPLETED}
 
 
 async def test_an_update_that_is_paused_goes_on_after_the_last_step_that_it_had_reported(
@@ -208,3 +219,37 @@ async def test_a_client_follows_a_run_that_is_paused(run: Run) -> None:
     await client.workflow_service.unpause_workflow_execution(UnpauseWorkflowExecutionRequest(**about))
     code, output = follower.end()
     assert code == 0 and "cluster1_host5 patched" in output, output
+
+
+@pytest.mark.parametrize(
+    ("version", "what", "how"),
+    [
+        ("v6", "cluster1_host2", "was terminated"),
+        ("v8", "cluster1_host2", "was terminated"),
+        ("v8", "cluster1_host2", "was cancelled"),
+        ("v8", "cluster1", "was cancelled"),
+    ],
+)
+async def test_the_client_names_the_cluster_or_host_that_somebody_stopped(
+    client: Client, version: str, what: str, how: str
+) -> None:
+    async with worker(client, version, pace=1) as found:
+        handle = await under_way(client, found, "cluster1")
+        run = (await tree(client, handle))[what]
+        await (run.cancel() if how == "was cancelled" else run.terminate())
+        assert await ending(handle) == f"failed: {what} {how}"
+        assert (await handle.describe()).status == WorkflowExecutionStatus.FAILED
+
+
+@pytest.mark.parametrize("how", ["was cancelled", "was terminated"])
+async def test_the_client_says_so_when_the_rollout_itself_is_stopped(client: Client, how: str) -> None:
+    async with worker(client, "v8", pace=1) as found:
+        handle = await under_way(client, found, "cluster1")
+        await (handle.cancel() if how == "was cancelled" else handle.terminate())
+        assert await ending(handle) == how
+
+
+async def ending(handle: Handle) -> str:
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    return ending_of(failed.value)

@@ -59,7 +59,7 @@ class SystemPatchWorkflow_V7:
         try:
             results = [task.result() for task in tasks]
         except ChildWorkflowError as error:
-            raise error.cause or error
+            raise error.cause if isinstance(error.cause, ApplicationError) else error
         result = SystemPatchResult(results)
         await workflow.execute_activity_method(
             SystemPatchActivities.send_final_success_notification_activity, result, **OPTIONS | {"summary": "All hosts"}
@@ -118,7 +118,7 @@ class SystemPatchWorkflow_Cluster_V7:
         try:
             await asyncio.gather(*tasks)
         except ChildWorkflowError as error:
-            raise error.cause or error
+            raise error.cause if isinstance(error.cause, ApplicationError) else error
         finally:
             for task in tasks:
                 task.cancel()
