@@ -5,7 +5,7 @@ the file temporal.db, and is there again at the next start. Ctrl-C or SIGTERM st
 """
 
 from support import PROJECT
-from support.dev_server import prepare_database, server_answers, server_command
+from support.dev_server import SERVER_ENVIRONMENT, prepare_database, server_answers, server_command
 from support.ports import UI_PORT_DISTANCE, port_is_taken
 from support.script import UserError, run_script
 from support.temporal_cli import find_temporal_cli, what_it_is
@@ -34,7 +34,7 @@ async def become_server(port: int, ui_port: int, database: Path | None) -> int:
         os.chdir(database.parent)
         database = Path(database.name)
     print(f"History: {history}", flush=True)
-    os.execv(cli, server_command(cli, port, ui_port, database))
+    os.execve(cli, server_command(cli, port, ui_port, database), {**os.environ, **SERVER_ENVIRONMENT})
 
 
 async def print_cli() -> int:

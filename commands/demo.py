@@ -5,7 +5,7 @@ from support import PROJECT
 from support.connection import asks_for_tls, connect, connect_config, is_local, web_ui_link
 from support.dev_server import server_answers
 from support.pid_lock import RUN_FOLDER
-from support.ports import UI_PORT_DISTANCE
+from support.ports import UI_PORT_DISTANCE, port_is_taken
 from support.processes import Process
 from support.script import UserError, stop_event
 from support.temporal_cli import find_temporal_cli, what_it_is
@@ -40,6 +40,12 @@ async def ensure_server() -> Process | None:
             raise
     cli = await find_temporal_cli()  # Downloads or builds it where there is none, and says so.
     print(f"Temporal CLI: {await what_it_is(cli)}", flush=True)
+    for number in (int(port), int(port) + UI_PORT_DISTANCE):
+        if port_is_taken(number):
+            raise UserError(
+                f"Port {number} is taken by another program: stop that one, or have another server for the demo: "
+                "TEMPORAL_ADDRESS=localhost:7300 make demo"
+            )
     make_run_folder()
     server = Process("python", "temporal_server.py", "--port", port, output=SERVER_LOG)
     try:

@@ -34,6 +34,10 @@ QUICK_TASKS += ["--dynamic-config-value", "history.MaxBufferedQueryCount=20"]
 # the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
 FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]
 
+# Where it has a home, a server with its history in memory leaves a file there, ~/.config/temporalio/version-info.yaml
+# (https://github.com/temporalio/cli, `persistentClusterID`).
+SERVER_ENVIRONMENT = {"HOME": ""}
+
 SQLITE_FILE = b"SQLite format 3\0"  # How such a file begins.
 
 
@@ -113,7 +117,9 @@ async def own_server() -> AsyncIterator[str]:
         del os.environ[variable]
     os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
     port = free_port()
-    server = Process(*server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless")
+    server = Process(
+        *server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless", environment=SERVER_ENVIRONMENT
+    )
     try:
         try:
             await server.printed("Server:")

@@ -20,7 +20,9 @@ def metrics_address(text: str) -> str:
     """Return the text as it is. Raises `ArgumentTypeError` if it is not an IP address with a port."""
     host, _, port = text.rpartition(":")
     try:
-        ipaddress.ip_address(host.strip("[]"))
+        ip = ipaddress.ip_address(host.strip("[]"))
+        if (ip.version == 6) != (host[0] + host[-1] == "[]"):
+            raise ValueError
         whole_number(1, 65_535)(port)
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(f"{text!r:.40} is no IP address with a port, as 127.0.0.1:8087 is") from None

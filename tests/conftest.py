@@ -6,7 +6,7 @@ nobody's worker takes another's tasks.
 
 from support import PROJECT, ports
 from support.connection import connect
-from support.dev_server import server_command
+from support.dev_server import SERVER_ENVIRONMENT, server_command
 from support.ports import UI_PORT_DISTANCE, free_port
 from support.processes import Process
 from support.temporal_cli import find_temporal_cli
@@ -98,7 +98,7 @@ def start_server() -> Process:
     """Start a server, its history in memory. Its address is in the environment, where all scripts and tests find it."""
     port = free_port()
     command = server_command(os.environ["TEMPORAL_CLI"], port, port + UI_PORT_DISTANCE, None)
-    server = Process(*command)
+    server = Process(*command, environment=SERVER_ENVIRONMENT)
     server.wait_for("Server:")
     for name in [name for name in os.environ if name.startswith("TEMPORAL_") and name != "TEMPORAL_CLI"]:
         del os.environ[name]

@@ -401,6 +401,7 @@ def test_a_metrics_address_that_is_taken_gives_one_clear_line(run: Run) -> None:
     [
         (temporal_worker_v8.main, ["--metrics-address", "localhost:8086"], "'localhost:8086' is no IP address"),
         (temporal_worker_v8.main, ["--metrics-address", "127.0.0.1"], "'127.0.0.1' is no IP address with a port"),
+        (temporal_worker_v8.main, ["--metrics-address", "::1:8086"], "'::1:8086' is no IP address with a port"),
         (temporal_worker_v8.main, ["--metrics-port", "0"], "is no IP address with a port"),
         (temporal_worker_v8.main, ["--metrics-port", "70000"], "is no IP address with a port"),
         (temporal_worker_v8.main, ["--max-concurrent-activities", "0"], "'0' is no whole number from 1 to"),

@@ -1,7 +1,7 @@
 """What operators do to rollouts that are under way: cancel, terminate, reset, replace and pause them."""
 
 from support.client import ending_of, make_way
-from support.dev_server import server_command
+from support.dev_server import SERVER_ENVIRONMENT, server_command
 from support.histories import Handle, children, history, tree
 from support.ports import UI_PORT_DISTANCE, free_port
 from tests.conftest import Run
@@ -205,7 +205,8 @@ async def test_a_client_follows_a_run_that_is_paused(run: Run) -> None:
     """A server can be told to take pauses of whole runs. Its API and its Web UI may have them on elsewhere."""
     port = free_port()
     command = server_command(os.environ["TEMPORAL_CLI"], port, port + UI_PORT_DISTANCE, None)
-    run(*command, "--dynamic-config-value", "frontend.WorkflowPauseEnabled=true", "--headless").wait_for("Server:")
+    command += ["--dynamic-config-value", "frontend.WorkflowPauseEnabled=true", "--headless"]
+    run(*command, **SERVER_ENVIRONMENT).wait_for("Server:")
     address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{port}"}
     run("python", "temporal_worker.py", "v8", "--pace", "0.2", **address).wait_for("is running:")
     follower = run("python", "temporal_client.py", "v8", "--clusters", "cluster1", **address)

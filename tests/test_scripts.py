@@ -5,7 +5,7 @@ import temporal_worker
 from support import PROJECT, connection
 from support.connection import connect, connect_config, web_ui_link
 from support.logs import FailedCallsOnce, shorten_core_message
-from support.ports import free_port
+from support.ports import UI_PORT_DISTANCE, free_port
 from support.script import UserError, within
 from tests.conftest import Refused, Run
 from tests.runs import id_of
@@ -379,6 +379,10 @@ def test_a_taken_port_gives_one_clear_line(run: Run) -> None:
         for flags in (["--port", str(port)], ["--port", str(free_port()), "--ui-port", str(port)]):
             code, output = run("python", "temporal_server.py", "--temporary", *flags).end()
             assert code == 2 and output.startswith(f"Port {port} is taken by another program")
+        code, output = run(
+            "python", "workshop.py", "demo", TEMPORAL_ADDRESS=f"localhost:{port - UI_PORT_DISTANCE}"
+        ).end()
+        assert code == 2 and output.splitlines()[-1].endswith("TEMPORAL_ADDRESS=localhost:7300 make demo"), output
 
 
 @pytest.mark.parametrize(
