@@ -4,9 +4,12 @@ from checks.failure import CheckFailure
 from checks.lab import Lab
 from checks.names import ALERT, GET_HOSTS, OF_HOST, OF_ROLLOUT, UPDATE, hosts_of, listed
 from checks.watch import Call
-from support.histories import family
+from support.histories import family, history
 
 import itertools
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 
 # Many, so that a set of their names, or of what is begun for each of them, has another order in another process.
 CLUSTERS = [f"cluster{number}" for number in range(11, 16)]
@@ -23,7 +26,11 @@ async def patch_five_clusters(lab: Lab) -> None:
     handle = await lab.start(CLUSTERS, pilot_count=2)
     await lab.approve(handle)
     result = await lab.result(handle, "A rollout of five clusters completes.")
-    ids = {run.id for run in await family(lab.client, handle)}
+    runs = await family(lab.client, handle)
+    order = Order()
+    for run in runs:
+        order.read(await history(run))
+    ids = {run.id for run in runs}
     calls = first_attempts([call for call in lab.calls if call.workflow_id in ids and call.begun_at > begun])
     hosts = {cluster: hosts_of(cluster, HOSTS if cluster == LARGE_CLUSTER else 1) for cluster in CLUSTERS}
 
@@ -32,14 +39,15 @@ async def patch_five_clusters(lab: Lab) -> None:
         found = [call for call in calls if call.name == name]
         once(found, name)
         steps.append(found[0])
-    one_after_the_other(steps)
+    order.one_after_the_other(steps)
     [vault, final] = steps[-2:]
     for cluster in CLUSTERS:
         looked_up = [call for call in calls if (call.name, call.subject) == (GET_HOSTS, cluster)]
         once(looked_up, f"{GET_HOSTS} of {cluster}")
-        one_after_the_other([vault, looked_up[0]])
+        order.one_after_the_other([vault, looked_up[0]])
         for host in hosts[cluster]:
-            in_order(looked_up[0], [call for call in calls if call.subject == host], host, final)
+            of_host = steps_of([call for call in calls if call.subject == host], host)
+            order.one_after_the_other([looked_up[0], *of_host, final])
     if alerts := {call.subject for call in calls if call.name == ALERT}:
         raise CheckFailure(f"Nothing had failed, and there were alerts for {listed(alerts)}.", ONCE)
     patched = {cluster.cluster: sorted(cluster.patched_hosts) for cluster in result.clusters}
@@ -63,22 +71,51 @@ def once(calls: list[Call], what: str) -> None:
         raise CheckFailure(f"In a rollout of five clusters, {what} was begun {times}.", ONCE)
 
 
-def in_order(looked_up: Call, calls: list[Call], host: str, final: Call) -> None:
-    """Raise `CheckFailure` if not all that belongs to a host was done once, one after the other."""
+def steps_of(calls: list[Call], host: str) -> list[Call]:
+    """Return a host's steps. Raises `CheckFailure` if not each was called once."""
     steps = []
     for name in OF_HOST:
         found = [call for call in calls if call.name == name]
         once(found, f"{name} of {host}")
         steps.append(found[0])
-    one_after_the_other([looked_up, *steps, final])
+    return steps
 
 
-def one_after_the_other(calls: list[Call]) -> None:
-    """Raise `CheckFailure` if one of these was begun before the one before it had ended."""
-    for before, after in itertools.pairwise(calls):
-        if not before.ended_at or after.begun_at < before.ended_at:
-            of = f" of {after.subject}" if after.subject else ""
-            raise CheckFailure(
-                f"{after.name}{of} was begun before {before.name} had ended.",
-                "One comes after the other, as before: `await` waits for an activity's end.",
-            )
+class Order:
+    """What came after what. Between activities of one run its history says it, whoever happened to be quicker."""
+
+    def __init__(self) -> None:
+        """Begin without any history."""
+        self._scheduled: dict[tuple[str, str], int] = {}
+        self._closed: dict[tuple[str, str], int] = {}
+
+    def read(self, events: list[HistoryEvent]) -> None:
+        """Take in the history of a run."""
+        run_id = events[0].workflow_execution_started_event_attributes.original_execution_run_id
+        ids: dict[int, str] = {}
+        for event in events:
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                ids[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
+                self._scheduled[run_id, ids[event.event_id]] = event.event_id
+            elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                scheduled_id = event.activity_task_completed_event_attributes.scheduled_event_id
+                self._closed[run_id, ids[scheduled_id]] = event.event_id
+
+    def is_kept(self, before: Call, after: Call) -> bool:
+        """Return whether the one had ended before the other was begun."""
+        if before.run_id == after.run_id:
+            scheduled = self._scheduled.get((after.run_id, after.activity_id))
+            closed = self._closed.get((before.run_id, before.activity_id))
+            if scheduled and closed and scheduled < closed:
+                return False
+        return bool(before.ended_at) and before.ended_at < after.begun_at
+
+    def one_after_the_other(self, calls: list[Call]) -> None:
+        """Raise `CheckFailure` if one of these was begun before the one before it had ended."""
+        for before, after in itertools.pairwise(calls):
+            if not self.is_kept(before, after):
+                of = f" of {after.subject}" if after.subject else ""
+                raise CheckFailure(
+                    f"{after.name}{of} was begun before {before.name} had ended.",
+                    "One comes after the other, as before: `await` waits for an activity's end.",
+                )
