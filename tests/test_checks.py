@@ -50,7 +50,7 @@ def said(verdict: Verdict) -> str:
 async def test_the_solution_and_every_later_version_pass(
     client: Client, number: int, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if version != EXERCISES[number].solution:  # What all exercises have in common was tried with the version's own.
+    if number > 1 and version != EXERCISES[number].solution:  # What all exercises have in common was tried with 1.
         for step in ("patch_five_clusters", "take_the_same_path"):
             monkeypatch.setattr(f"checks.judge.{step}", nothing)
     verdict = await judge(EXERCISES[number], Submission(version), client, TIME_LIMIT)
