@@ -4,26 +4,30 @@ It takes workflow tasks and activity tasks from that version's task queue until 
 """
 
 from support.connection import connect
+from support.flags import build_id, named_version, pace
 from support.logs import set_up_logging
 from support.pid_lock import pid_lock
 from support.script import UserError, run_script, stop_event
-from workflow.versions import Version, VersionError, activities_of, find_version
+from workflow.versions import Version, activities_of
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=5)
-# How long the server offers a workflow's next task to this worker only, which has the workflow in its cache. After a
-# crash that is time lost. By default it is 10 seconds.
+# How long a workflow's next task is for this worker only, which has it in its cache. After a crash that is time lost.
 STICKY_TIMEOUT = timedelta(seconds=2)
 
 
-async def run_worker(version: Version, pace: float) -> int:
+async def run_worker(version: Version, pace: float, build: str = "") -> int:
     """Run the worker until it is told to stop. Returns the exit code."""
     client = await connect()
+    # With builds, each run stays with the one that began it.
+    build_version = WorkerDeploymentVersion(version.task_queue.replace(".", "-"), build)
+    deployment = WorkerDeploymentConfig(build_version, True, VersioningBehavior.PINNED) if build else None
     activities = version.activities(pace)
     try:
         worker = Worker(
@@ -35,13 +39,14 @@ async def run_worker(version: Version, pace: float) -> int:
             activity_executor=ThreadPoolExecutor(100),
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            deployment_config=deployment,
         )
     except (RuntimeError, ValueError) as error:
         reason = error.__cause__ or error
         raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
     stop = stop_event()
     with pid_lock(version) as note:
-        if note:
+        if note and not build:
             print(note)
         try:
             async with worker:
@@ -63,17 +68,12 @@ def main() -> None:
     """Read the command line and run the worker."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
-    how_long = "how long the simulated work takes: 1 as in the exercises, 0.1 a tenth of that, 0 no time (default: 1)"
-    parser.add_argument("--pace", type=float, default=1.0, help=how_long)
+    parser.add_argument("--pace", type=pace, default=1.0, help="how long the simulated work takes: 0.1 is a tenth of 1")
+    parser.add_argument("--build", type=build_id, default="", metavar="ID", help="build of the code, see exercise 8")
     arguments = parser.parse_args()
-    if not 0 <= arguments.pace <= 100:
-        parser.error("--pace must be a number from 0 to 100")
-    try:
-        version = find_version(arguments.version)
-    except VersionError as error:
-        parser.exit(2, f"{error}\n")
+    version = named_version(arguments.version, parser)
     set_up_logging()
-    run_script(lambda: run_worker(version, arguments.pace))
+    run_script(lambda: run_worker(version, arguments.pace, arguments.build))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ its own. Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 wrong use, no server, or 
 """
 
 from support.connection import connect
-from support.flags import metrics_address, whole_number
+from support.flags import metrics_address, pace, whole_number
 from support.logs import make_runtime, set_up_logging
 from support.metrics import METRICS_PORTS
 from support.script import UserError, run_script, stop_event
@@ -126,7 +126,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--pace",
-        type=float,
+        type=pace,
         default=0.2,
         help="how long the simulated work takes: 1 is 9.9 seconds a host, 0.1 a tenth of that, 0 no time",
     )
@@ -147,8 +147,6 @@ def main() -> None:
         help=f"the same on this machine, by its port: Prometheus and the client look at {METRICS_PORTS}",
     )
     arguments = parser.parse_args()
-    if not 0 <= arguments.pace <= 100:
-        parser.error("--pace must be a number from 0 to 100")
     set_up_logging(logging.WARNING)  # A line for each step of so many hosts would tell nobody anything.
     run_script(lambda: run_worker(Settings(**vars(arguments))))
 

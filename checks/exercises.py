@@ -142,6 +142,15 @@ EXERCISES = {
             settings=True,
             time_limit=120,
         ),
+        Exercise(
+            number=8,
+            title="Change it while it waits",
+            about="versions of the code: patching, replay, worker deployments",
+            minutes=45,
+            page="exercises/8_change_it_while_it_waits.md",
+            start="v8",
+            solution="v9",
+        ),
     ]
 }
 STARTED = [exercise for exercise in EXERCISES.values() if exercise.writes_workflow]

@@ -75,6 +75,8 @@ class Watch(Interceptor):
         """What makes the clock of an activity's attempt."""
         self.trouble: asyncio.Future[CheckFailure] = asyncio.get_running_loop().create_future()
         """Set as soon as there is an error in a learner's code."""
+        self.is_deaf = False
+        """Whether somebody else sees to such errors at the moment."""
         self.last_news = 0.0
         """When an activity last began or ended, or a client printed something, by `time.monotonic`."""
         self.news = asyncio.Condition()
@@ -143,7 +145,7 @@ class Watch(Interceptor):
         trouble.is_error = True
 
         def set_trouble() -> None:
-            if not self.trouble.done():
+            if not self.trouble.done() and not self.is_deaf:
                 self.trouble.set_result(trouble)
 
         self._loop.call_soon_threadsafe(set_trouble)

@@ -2,7 +2,7 @@
 
 from checks.failure import CheckFailure
 from checks.lab import Lab
-from checks.names import ALERT, GET_HOSTS, OF_HOST, OF_ROLLOUT, UPDATE, hosts_of, listed
+from checks.names import ALERT, CHECK_VAULT, GET_HOSTS, OF_HOST, OF_ROLLOUT, UPDATE, hosts_of, listed
 from checks.watch import Call
 from support.histories import family, history
 
@@ -17,8 +17,11 @@ LARGE_CLUSTER, HOSTS = CLUSTERS[2], 3
 ONCE = "It does what it did before: this is done once, and neither left out nor done again."
 
 
-async def patch_five_clusters(lab: Lab) -> None:
-    """Let a rollout patch five clusters. Raises `CheckFailure` if something is left out, done twice or too early."""
+async def patch_five_clusters(lab: Lab, vault_first: bool = False) -> None:
+    """Let a rollout patch five clusters. Raises `CheckFailure` if something is left out, done twice or too early.
+
+    From exercise 8 on, with `vault_first`, the access to Vault is checked before the request for approval.
+    """
     lab.hosts_per_cluster = HOSTS
     lab.small_clusters |= {*CLUSTERS} - {LARGE_CLUSTER}
     lab.skipped.add(UPDATE)  # A learner's own one may take real time.
@@ -34,17 +37,19 @@ async def patch_five_clusters(lab: Lab) -> None:
     calls = first_attempts([call for call in lab.calls if call.workflow_id in ids and call.begun_at > begun])
     hosts = {cluster: hosts_of(cluster, HOSTS if cluster == LARGE_CLUSTER else 1) for cluster in CLUSTERS}
 
-    steps = []
+    steps = {}
     for name in OF_ROLLOUT if lab.ways() else OF_ROLLOUT[1:]:  # Version 1 does not ask for an approval.
         found = [call for call in calls if call.name == name]
         once(found, name)
-        steps.append(found[0])
-    order.one_after_the_other(steps)
-    [vault, final] = steps[-2:]
+        steps[name] = found[0]
+    if vault_first:
+        steps = {CHECK_VAULT: steps[CHECK_VAULT], **steps}
+    *before, final = steps.values()
+    order.one_after_the_other([*before, final])
     for cluster in CLUSTERS:
         looked_up = [call for call in calls if (call.name, call.subject) == (GET_HOSTS, cluster)]
         once(looked_up, f"{GET_HOSTS} of {cluster}")
-        order.one_after_the_other([vault, looked_up[0]])
+        order.one_after_the_other([before[-1], looked_up[0]])
         for host in hosts[cluster]:
             of_host = steps_of([call for call in calls if call.subject == host], host)
             order.one_after_the_other([looked_up[0], *of_host, final])

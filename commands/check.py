@@ -67,7 +67,7 @@ def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> int:
         return 1
     what_next = {
         0: "Everything is ready. Go on with: python workshop.py start 1",
-        max(EXERCISES): "That was the last exercise.",
+        7: "That was the last exercise of part one. Go on with: python workshop.py start 8",
     }
     solution = f"What the solution changes: python workshop.py diff {exercise.number}"
     print(f"\nAll steps pass. {what_next.get(exercise.number, solution)}")

@@ -1,7 +1,10 @@
 """Readers of values on the command line, for `argparse`: each raises `ArgumentTypeError` if the text is wrong."""
 
+from workflow.versions import Version, VersionError, find_version
+
 import argparse
 import ipaddress
+import re
 from collections.abc import Callable
 
 
@@ -14,6 +17,31 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def named_version(name: str, parser: argparse.ArgumentParser) -> Version:
+    """Return the version that `name` names. If there is none, says so and ends the process with exit code 2."""
+    try:
+        return find_version(name)
+    except VersionError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def pace(text: str) -> float:
+    """Return by what the time that simulated work takes is multiplied: a number from 0 to 100."""
+    try:
+        if 0 <= (number := float(text)) <= 100:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, not {text!r:.20}")
+
+
+def build_id(text: str) -> str:
+    """Return the text as it is, if it can name a build, or is empty for none."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", text):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no name of a build: use letters, digits, '_' and '-'")
+    return text
 
 
 def metrics_address(text: str) -> str:

@@ -153,6 +153,11 @@ async def test_the_commands_of_a_page_work_as_they_are_printed(
             environment["TEMPORAL_ADDRESS"] = f"localhost:{port}"
         elif "temporal_worker.py" in command:
             worker = start_worker(*command)
+        elif "3600" in command:  # The learner leaves it waiting.
+            watching = run(*command, **environment)
+            watching.wait_for("Not answering")
+            watching.signal(signal.SIGINT)
+            assert watching.end()[0] == 130
         elif "temporal_client.py" in command and worker is None:
             waiting.append(run(*command, **environment))
             waiting[0].wait_for("No worker of")

@@ -1,19 +1,20 @@
 """Recorded runs of every version replay on today's code, and a change that running workflows don't survive is found."""
 
+from checks.exercises import EXERCISES
 from checks.names import YES
 from checks.replay import replay as replay_histories
 from support import PROJECT
-from support.histories import history
+from support.histories import Handle, history
 from support.processes import Process
-from tests.conftest import Run
+from tests.conftest import Run, copy_project
 from tests.record_histories import FOLDER
-from tests.runs import id_of, patch_input, scheduled
+from tests.runs import id_of, patch_input, scheduled, start, worker
 from workflow.versions import find_version, released_versions
 
 import asyncio
-import functools
 import importlib
 import json
+import os
 import re
 import signal
 import socket
@@ -22,11 +23,13 @@ from pathlib import Path
 
 import pytest
 from temporalio import workflow
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client, WorkflowHistory
+from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
 RECORDED = sorted(file.stem for file in FOLDER.glob("*.json"))
-PAGE = (PROJECT / "docs" / "changing_running_workflows.md").read_text()
+PAGE = (PROJECT / EXERCISES[8].page).read_text()
 
 
 async def replay(recorded: str, workflows: list[type]) -> None:
@@ -100,52 +103,107 @@ async def test_a_change_that_a_running_workflow_would_not_survive_fails_the_repl
         await replay(f"{name}_completed", workflows)
 
 
-async def test_the_change_that_is_told_of_breaks_a_waiting_run_as_it_says_and_its_patched_form_does_not(
+def with_vault_first() -> str:
+    """Version 8 with Vault moved before the request, as exercise 8 has it, and without a patch."""
+    vault = re.search(r"        await workflow.execute_activity_method\(\n.*check_vault.*\n        \)\n", SOURCES["v8"])
+    assert vault
+    request = "        await workflow.execute_activity_method(\n            SystemPatchActivities.request_approval"
+    return SOURCES["v8"].replace(vault[0], "").replace(request, vault[0] + request)
+
+
+async def test_a_waiting_run_is_broken_by_the_change_of_exercise_8_and_goes_on_with_its_solution(
     client: Client, run: Run, elsewhere: str
 ) -> None:
-    breaking, patched = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    [message] = re.findall(r"^```text\n(.*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
-    source = SOURCES["v3"].replace("_V3", "_Mine")
-    first_line = '        workflow.logger.info("Patching %s", ", ".join(input.target_clusters))\n'
-    assert first_line in source
+    told = re.findall(r"\[TMPRL1100\] Nondeterminism error: .*", PAGE)[0]
 
-    def start_worker(added: str) -> Process:
-        text = source.replace(first_line, first_line + added)
+    def start_worker(source: str) -> Process:
+        text = re.sub(r"(SystemPatchWorkflow\w*)_V\d+", r"\1_Mine", source)
         Path(elsewhere, "workflow", "system_patch_workflow_mine.py").write_text(text)
         script: Process = run("python", "temporal_worker.py", "mine", "--pace", "0", cwd=elsewhere)
         script.wait_for("is running")
         return script
 
-    old = start_worker("")
-    start = functools.partial(
-        client.start_workflow,
+    old = start_worker(SOURCES["v8"])
+    handle = await client.start_workflow(
         "SystemPatchWorkflow_Mine",
         patch_input(["cluster2"]),
         id=id_of("mine"),
         task_queue=id_of("mine"),
         task_timeout=timedelta(seconds=2),  # When the task that failed is offered again.
     )
-    handle = await start()
     await asyncio.to_thread(old.wait_for, "Approval requested")
     old.signal(signal.SIGTERM)
     assert old.end()[0] == 0
 
-    broken = start_worker(breaking)
+    broken = start_worker(with_vault_first())
     await handle.signal("answer_approval_signal", YES)
     line = await asyncio.to_thread(broken.wait_for, "Failing workflow task")
-    assert line.split(maxsplit=1)[1] == message
+    assert line.endswith(told)
     broken.signal(signal.SIGTERM)
     assert broken.end()[0] == 0
 
-    start_worker(patched)
+    start_worker(SOURCES["v9"])
     await handle.result()
-    checks = [name for name, _ in scheduled(await history(handle))][:3]
-    assert checks == ["request_approval_activity", "check_vault_access_activity", "get_cluster_hosts_activity"]
-    second = await start()
-    await second.signal("answer_approval_signal", YES)
-    await second.result()
-    checks = [name for name, _ in scheduled(await history(second))][:3]
-    assert checks == ["check_vault_access_activity", "request_approval_activity", "check_vault_access_activity"]
+    assert [name for name, _ in scheduled(await history(handle))] == [
+        "request_approval_activity",
+        "check_vault_access_activity",
+        "send_final_success_notification_activity",
+    ]
+
+
+async def test_a_run_stays_with_the_build_that_began_it(client: Client, run: Run, tmp_path: Path) -> None:
+    async def start_build(build: str, source: str) -> Handle:
+        """Start the build's worker, have new runs go to it, and start one that waits."""
+        folder = tmp_path / build
+        copy_project(folder)
+        text = re.sub(r"(SystemPatchWorkflow\w*)_V\d+", r"\1_Mine", source)
+        Path(folder, "workflow", "system_patch_workflow_mine.py").write_text(text)
+        environment = {"cwd": str(folder), "WORKSHOP_LEARNER": name}
+        run("python", "temporal_worker.py", "mine", "--pace", "0", "--build", build, **environment).wait_for("is run")
+        request = SetWorkerDeploymentCurrentVersionRequest(
+            namespace=client.namespace, deployment_name=queue.replace(".", "-"), build_id=build, identity="a test"
+        )
+        while True:
+            try:
+                await client.workflow_service.set_worker_deployment_current_version(request)
+                break
+            except RPCError:  # The server does not know the build yet.
+                await asyncio.sleep(0.1)
+        handle = await client.start_workflow(
+            "SystemPatchWorkflow_Mine", patch_input(["cluster2"]), id=f"{queue}-{build}", task_queue=queue
+        )
+        while "request_approval_activity" not in [name for name, _ in scheduled(await history(handle))]:
+            await asyncio.sleep(0.05)
+        return handle
+
+    name = f"{os.environ['WORKSHOP_LEARNER']}.builds"
+    queue = f"system-patch-mine-{name}"
+    handles = [await start_build("1", SOURCES["v8"]), await start_build("2", with_vault_first())]
+    for handle in handles:
+        await handle.execute_update("answer_approval", YES)
+        await handle.result()
+    old, new = [[name for name, _ in scheduled(await history(handle))][:2] for handle in handles]
+    assert old == ["request_approval_activity", "check_vault_access_activity"]
+    assert new == ["check_vault_access_activity", "request_approval_activity"]
+
+
+async def test_the_replay_that_the_page_shows_is_red_for_the_change_and_green_for_the_solution(
+    client: Client, run: Run, elsewhere: str
+) -> None:
+    [test] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    Path(elsewhere, "test_mine.py").write_text(test)
+    mine = Path(elsewhere, "workflow", "system_patch_workflow_mine.py")
+    async with worker(client, "v8") as version:
+        handle = await start(client, version, patch_input(["cluster2"]))
+        while "request_approval_activity" not in [name for name, _ in scheduled(await history(handle))]:
+            await asyncio.sleep(0.05)
+        waiting = (await handle.fetch_history()).to_json()
+        await handle.terminate()
+    Path(elsewhere, "waiting.json").write_text(waiting.replace("SystemPatchWorkflow_V8", "SystemPatchWorkflow_Mine"))
+    for source, code in ((with_vault_first(), 1), (SOURCES["v9"], 0)):
+        mine.write_text(re.sub(r"(SystemPatchWorkflow\w*)_V\d+", r"\1_Mine", source))
+        ended, output = run("pytest", "--numprocesses", "0", "test_mine.py", cwd=elsewhere).end()
+        assert ended == code, output
 
 
 async def test_a_host_that_is_cancelled_just_when_its_report_has_failed_ends(capfd: pytest.CaptureFixture[str]) -> None:

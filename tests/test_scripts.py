@@ -371,6 +371,11 @@ def test_an_address_that_is_one_is_taken(address: str, monkeypatch: pytest.Monke
     assert connect_config()["target_host"] == address
 
 
+@pytest.mark.parametrize("build", ["a b", "1.2", "1:2", "é", "x" * 41])
+def test_a_build_that_the_server_could_not_name_is_refused(refused: Refused, build: str) -> None:
+    assert "is no name of a build" in refused(temporal_worker.main, "v3", "--build", build)
+
+
 def test_a_taken_port_gives_one_clear_line(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 To take them anew, with names as learners see them:  pytest --numprocesses 0 --pictures tests/test_web_ui.py
 """
 
+from checks.exercises import EXERCISES
 from checks.names import YES
 from support import PROJECT
 from support.histories import Handle
@@ -17,6 +18,7 @@ import asyncio
 import itertools
 import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -347,12 +349,12 @@ async def test_exercise_6(client: Client, ui: WebUi) -> None:
     all_seen(ui, "exercises/6_stop_the_others.md")
 
 
-async def test_a_run_that_todays_code_cannot_go_on_with(client: Client, ui: WebUi, run: Run, elsewhere: str) -> None:
-    """As on the page about changing a workflow that is running."""
-    async with worker(client, "v3") as version:
-        waiting = await begin(client, "v3", approved=False)
+async def test_exercise_8(client: Client, ui: WebUi, run: Run, elsewhere: str) -> None:
+    """As in exercise 8."""
+    async with worker(client, "v8") as version:
+        waiting = await begin(client, "v8", approved=False)
         await waiting.query("completed_steps")  # So it has begun.
-    file = Path(elsewhere) / "workflow" / "system_patch_workflow_v3.py"
+    file = Path(elsewhere) / "workflow" / "system_patch_workflow_v8.py"
     code = file.read_text()
     vault = re.search(r"        await workflow.execute_activity_method\(\n.*check_vault.*\n        \)\n", code)
     assert vault
@@ -366,12 +368,22 @@ async def test_a_run_that_todays_code_cannot_go_on_with(client: Client, ui: WebU
     await ui.sees("RUNNING", "Non Deterministic Error")
     await ui.tab("Event History")
     await ui.sees("Workflow Task Failed")
+    await ui.sees("Download")
     await ui.choose("More Actions", "Send an Update")
     await ui.page.reload()
     await ui.picture("non_deterministic_error", ui.page.get_by_text("Non Deterministic Error").first, height=215)
     await ui.tab("Queries")
     await waiting.terminate()
-    for page in ("docs/changing_running_workflows.md", "docs/troubleshooting.md"):
+    changed.signal(signal.SIGTERM)
+    assert changed.end()[0] == 0
+    async with worker(client, "v9"):
+        patched = await begin(client, "v9")
+        await patched.result()
+    await ui.open(patched)
+    await ui.sees("COMPLETED")
+    await ui.first_events()
+    await ui.sees("Marker Recorded", "Upsert Workflow Search Attributes")
+    for page in (EXERCISES[8].page, "docs/troubleshooting.md"):
         all_seen(ui, page)
 
 
