@@ -95,6 +95,13 @@ def test_every_exercise_begins_with_start_and_ends_with_check_and_diff(exercise:
     ]
 
 
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.page)
+def test_every_exercise_has_a_question_with_its_answer_folded_and_says_when_it_is_done(exercise: Exercise) -> None:
+    text = page_of(exercise)
+    assert re.search(r"\*\*Guess first:\*\*(?: .*\n)(?:.+\n)*\n *<details>", text)
+    assert len(re.findall(r"\*\*Done when\*\*", text)) == 1
+
+
 # How the pages are written
 
 
