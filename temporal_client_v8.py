@@ -95,11 +95,11 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, seen: See
             f"{mean(metrics, TASK_WAIT):.3f} s",
             f"{mean(metrics, TASK_EXECUTION):.3f} s",
             f"{mean(metrics, END_TO_END, rollouts):.3f} s",
-            f"{seen.most_slots_used} of {seen.slots}",
+            f"{seen.most_slots_used} of {seen.slots}" if seen.slots else f"{seen.most_slots_used}",
         ]
     else:
         from_metrics = ["-"] * len(from_histories)
-        seen = seen._replace(slots=0)
+        seen = seen._replace(slots=0, most_slots_used=0)
     print(f"\n{'':38}{'worker metrics':>16}{'event histories':>18}")
     for name, *figures in zip(ROWS, from_metrics, from_histories, strict=True):
         print(f"{name:38}{figures[0]:>16}{figures[1]:>18}")
@@ -109,7 +109,7 @@ def print_table(durations: Durations, metrics: Metrics, rollouts: str, seen: See
         f"\nHistories: {len(durations.executions)} activities, as the server saw them. {retried} of them were retried:"
         "\nthey do not count in the queue wait, since a history does not tell when their last attempt was queued."
     )
-    if seen.slots:
+    if counted == durations.attempts:
         print(f"Metrics: {counted} attempts, as the workers saw them. The slots were looked at four times a second.")
     elif counted:
         print(

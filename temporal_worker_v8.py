@@ -17,7 +17,13 @@ import logging
 from dataclasses import dataclass
 
 from temporalio.runtime import PrometheusConfig
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.worker import (
+    PollerBehavior,
+    PollerBehaviorAutoscaling,
+    PollerBehaviorSimpleMaximum,
+    Worker,
+    WorkerTuner,
+)
 
 # Upper bounds of the histograms' buckets, in milliseconds. The SDK's own for waiting times are 100, 500, 1000, 5000 and
 # so on: a quantile read from them may be wrong by a factor of five.
@@ -33,6 +39,8 @@ class Settings:
     activity_pollers: int
     workflow_pollers: int
     max_cached_workflows: int
+    autoscale_pollers: bool
+    resource_based_slots: bool
     pace: float
     metrics_address: str
 
@@ -53,15 +61,23 @@ async def run_worker(settings: Settings) -> int:
         ) from error
     client = await connect(runtime)
     version = find_version("v8")
+
+    def pollers(most: int) -> PollerBehavior:
+        return PollerBehaviorAutoscaling() if settings.autoscale_pollers else PollerBehaviorSimpleMaximum(most)
+
+    tuner = None
+    if settings.resource_based_slots:
+        tuner = WorkerTuner.create_resource_based(target_memory_usage=0.8, target_cpu_usage=0.9)
     worker = Worker(
         client,
         task_queue=version.task_queue,
         workflows=version.workflows,
         activities=activities_of(version.activities(settings.pace)),
-        max_concurrent_activities=settings.max_concurrent_activities,
-        max_concurrent_workflow_tasks=settings.max_concurrent_workflow_tasks,
-        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(settings.activity_pollers),
-        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(settings.workflow_pollers),
+        tuner=tuner,  # In place of the two numbers of slots.
+        max_concurrent_activities=None if tuner else settings.max_concurrent_activities,
+        max_concurrent_workflow_tasks=None if tuner else settings.max_concurrent_workflow_tasks,
+        activity_task_poller_behavior=pollers(settings.activity_pollers),
+        workflow_task_poller_behavior=pollers(settings.workflow_pollers),
         max_cached_workflows=settings.max_cached_workflows,
         # A worker may be handed an activity with the answer to its workflow task ("eager"). That activity never waits
         # in the task queue, and waiting is what this exercise measures.
@@ -123,6 +139,16 @@ def main() -> None:
         default=1000,
         metavar="WORKFLOWS",
         help="workflows kept in memory (the sticky cache); one that is evicted is replayed from its history",
+    )
+    parser.add_argument(
+        "--autoscale-pollers",
+        action="store_true",
+        help="as many pollers as the server advises, 1 to 100, instead of the two numbers above",
+    )
+    parser.add_argument(
+        "--resource-based-slots",
+        action="store_true",
+        help="as many slots as CPU and memory allow (up to 90 and 80 %% of them), instead of the two numbers above",
     )
     parser.add_argument(
         "--pace",

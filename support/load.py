@@ -50,7 +50,7 @@ class Seen(NamedTuple):
     most_slots_used: int
     """How many activity slots were in use at most. 0 if no worker told."""
     slots: int
-    """How many there were. 0 if no worker told."""
+    """Of how many, or 0 if there is no such number: no worker told, or their slots go by CPU and memory."""
     cpu: float
     """How many percent of this machine's cores were in use, on average."""
 
@@ -152,15 +152,16 @@ class Load:
             most_slots_used = max(most_slots_used, used)
             # A slot that is just being taken may be counted as used and as available at the same time. Mostly it is
             # not.
-            all_slots.append(used + int(total(metrics, SLOTS_AVAILABLE, OF_ACTIVITIES)))
-            slots = statistics.mode(all_slots)
+            if is_there(metrics, SLOTS_AVAILABLE, OF_ACTIVITIES):
+                all_slots.append(used + int(total(metrics, SLOTS_AVAILABLE, OF_ACTIVITIES)))
+                slots = statistics.mode(all_slots)
             if not ended and sample % SAMPLES_PER_LINE:
                 continue
             wait = mean(since(last_line, metrics), QUEUE_WAIT)
             last_line = metrics
             await asyncio.gather(*[count_patched(handle, patched) for handle in self.handles])
             counts = "  ".join(f"{patched.get(handle.id, 0):2}" for handle in self.handles)
-            used_text = f"{used} of {slots}" if metrics else "-"
+            used_text = (f"{used} of {slots}" if slots else f"{used}") if metrics else "-"
             wait_text = "-" if math.isnan(wait) else f"{wait:.2f} s"
             print(f"{time.monotonic() - started:4.0f} s   {used_text:>10}   {wait_text:>10}   {counts}", flush=True)
             if ended:
@@ -253,6 +254,8 @@ def conclusion(wait: float, execution: float, durations: Durations, seen: Seen) 
             )
             if durations.uncached > MOST_UNCACHED:
                 verdict += " For most of them the code was replayed: a larger sticky cache."
+    elif not seen.slots and seen.most_slots_used:
+        verdict = f"{waited} for a slot, of which CPU and memory allow no more, {ran}: more machines with workers."
     elif not seen.slots:
         verdict = f"{waited} {ran}: more slots or more workers, if all slots were in use, which only metrics tell."
     elif seen.most_slots_used >= seen.slots:

@@ -47,6 +47,11 @@ def since(before: Metrics, after: Metrics) -> Metrics:
     }
 
 
+def is_there(metrics: Metrics, name: str, label: str = "") -> bool:
+    """Return whether there is a series of this name which has this label."""
+    return any(series.startswith(f"{name}{{") and label in series for _, series in metrics)
+
+
 def total(metrics: Metrics, name: str, label: str = "") -> float:
     """Return the sum of all series of this name, of all workers, which have this label."""
     return sum(value for (_, series), value in metrics.items() if series.startswith(f"{name}{{") and label in series)

@@ -334,6 +334,10 @@ async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None
             "waited 14.00 s and ran 0.30 s, on average: more slots or more workers, if all slots were in",
         ),
         (
+            *(1.6, 0.3, 0.1, 0.0, Seen(13, 0, 97)),
+            "waited 1.60 s for a slot, of which CPU and memory allow no more, and ran 0.30 s, on average: more machines",
+        ),
+        (
             *(0.0, 0.3, 0.36, 1.0, Seen(20, 50, 60)),
             "waited 0.00 s and ran 0.30 s, on average: there are slots enough. But 36% of the hosts' time went into "
             "workflow tasks: see how long these waited and ran. For most of them the code was replayed: a larger",
@@ -344,7 +348,16 @@ async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None
             "workflow tasks: see how long these waited and ran. Mind that this machine had no CPU left: 97 % of its",
         ),
     ],
-    ids=["no free slot", "no wait", "no wait to speak of", "free slots", "slots not known", "no cache", "no CPU left"],
+    ids=[
+        "no free slot",
+        "no wait",
+        "no wait to speak of",
+        "free slots",
+        "slots not known",
+        "slots by CPU",
+        "no cache",
+        "no CPU left",
+    ],
 )
 def test_one_sentence_says_what_is_short(
     wait: float, execution: float, between: float, uncached: float, seen: Seen, meaning: str
@@ -372,6 +385,8 @@ def test_a_worker_says_its_settings_offers_metrics_and_stops_cleanly(run: Run, n
         "--activity-pollers": "2",
         "--workflow-pollers": "5",
         "--max-cached-workflows": "11",
+        "--autoscale-pollers": "False",
+        "--resource-based-slots": "False",
         "--pace": "0.2",
         "--metrics-address": f"127.0.0.1:{port}",
     }
