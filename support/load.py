@@ -8,6 +8,7 @@ from support.metrics import (
     SLOTS_AVAILABLE,
     SLOTS_USED,
     Metrics,
+    is_there,
     mean,
     read_metrics,
     since,
