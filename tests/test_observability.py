@@ -424,7 +424,7 @@ def test_a_metrics_address_that_is_taken_gives_one_clear_line(run: Run) -> None:
         (temporal_worker_v8.main, ["--activity-pollers", "many"], "'many' is no whole number from 1 to"),
         (temporal_worker_v8.main, ["--workflow-pollers", "1"], "'1' is no whole number from 2 to"),
         (temporal_worker_v8.main, ["--max-cached-workflows", "-1"], "'-1' is no whole number from 0 to"),
-        (temporal_worker_v8.main, ["--pace", "-1"], "--pace must be a number from 0 to 100"),
+        (temporal_worker_v8.main, ["--pace", "-1"], "--pace: must be a number from 0 to 100"),
         (temporal_client_v8.main, ["--workflows", "0"], "'0' is no whole number from 1 to"),
         (temporal_client_v8.main, ["--interval", "nan"], "--interval must be a number of seconds"),
         (temporal_client_v8.main, ["--metrics-addresses", "8086"], "'8086' is no IP address with a port"),

@@ -154,7 +154,7 @@ def test_check_stops_at_once_and_takes_its_server_with_it(run: Run, number: int)
     ("arguments", "message"),
     [
         (["check", "99"], "invalid choice: 99"),
-        (["start", "8"], "invalid choice: 8"),
+        (["start", "98"], "invalid choice: 98"),
         (["check", "1", "--max-concurrent-activities", "5"], "unrecognized arguments: --max-concurrent-activities 5"),
         ([], "the following arguments are required: COMMAND"),
     ],
