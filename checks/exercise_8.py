@@ -181,7 +181,13 @@ async def why_not(version: Version, id: str, events: str) -> str:
     """Return why a run can't go on with this version's code, or nothing."""
     text = " ".join(str(await replay(version.workflows, {id: events}) or "").split())
     found = re.search(r'\[TMPRL1100\][^"]*', text)
-    return found[0] if found else text
+    if found is None:
+        return text
+    # An event that the code does not come to is told with all that is in it.
+    what, event, _ = found[0].partition("HistoryEvent {")
+    kinds = re.findall(r"event_type: (\w+)", text) if event else []
+    names = re.findall(r'name: \\?"(\w+)\\?"', text) if event else []
+    return " of ".join([what + "".join(kinds[:1]), *names[:1]])
 
 
 def about(markers: list[tuple[str, bool]]) -> str:

@@ -187,7 +187,7 @@ async def test_a_run_stays_with_the_build_that_began_it(client: Client, run: Run
     assert new == ["check_vault_access_activity", "request_approval_activity"]
 
 
-async def test_the_replay_that_the_page_shows_is_red_for_the_change_and_green_for_the_solution(
+async def test_the_replay_that_the_page_shows_is_green_for_the_solution_and_red_for_two_mistakes(
     client: Client, run: Run, elsewhere: str
 ) -> None:
     [test] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -195,15 +195,16 @@ async def test_the_replay_that_the_page_shows_is_red_for_the_change_and_green_fo
     mine = Path(elsewhere, "workflow", "system_patch_workflow_mine.py")
     async with worker(client, "v8") as version:
         handle = await start(client, version, patch_input(["cluster2"]))
-        while "request_approval_activity" not in [name for name, _ in scheduled(await history(handle))]:
-            await asyncio.sleep(0.05)
-        waiting = (await handle.fetch_history()).to_json()
-        await handle.terminate()
-    Path(elsewhere, "waiting.json").write_text(waiting.replace("SystemPatchWorkflow_V8", "SystemPatchWorkflow_Mine"))
-    for source, code in ((with_vault_first(), 1), (SOURCES["v9"], 0)):
+        await handle.execute_update("answer_approval", YES)
+        await handle.result()
+        recorded = (await handle.fetch_history()).to_json()
+    Path(elsewhere, "before_mine.json").write_text(recorded.replace("_V8", "_Mine").replace(handle.id, "system-patch-mine"))
+    [old_way] = re.findall(r"        if not workflow.patched.*\n(?: {12}.*\n)+", SOURCES["v9"])
+    for source, code in ((with_vault_first(), 1), (SOURCES["v9"].replace(old_way, ""), 1), (SOURCES["v9"], 0)):
         mine.write_text(re.sub(r"(SystemPatchWorkflow\w*)_V\d+", r"\1_Mine", source))
         ended, output = run("pytest", "--numprocesses", "0", "test_mine.py", cwd=elsewhere).end()
         assert ended == code, output
+        assert ("TMPRL1100" in output) == bool(code)
 
 
 async def test_a_host_that_is_cancelled_just_when_its_report_has_failed_ends(capfd: pytest.CaptureFixture[str]) -> None:
