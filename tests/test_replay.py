@@ -197,8 +197,8 @@ async def test_the_replay_that_the_page_shows_is_green_for_the_solution_and_red_
         handle = await start(client, version, patch_input(["cluster2"]))
         await handle.execute_update("answer_approval", YES)
         await handle.result()
-        recorded = (await handle.fetch_history()).to_json()
-    Path(elsewhere, "before_mine.json").write_text(recorded.replace("_V8", "_Mine").replace(handle.id, "system-patch-mine"))
+        recorded = (await handle.fetch_history()).to_json().replace(handle.id, "system-patch-mine")
+    Path(elsewhere, "before_mine.json").write_text(recorded.replace("_V8", "_Mine"))
     [old_way] = re.findall(r"        if not workflow.patched.*\n(?: {12}.*\n)+", SOURCES["v9"])
     for source, code in ((with_vault_first(), 1), (SOURCES["v9"].replace(old_way, ""), 1), (SOURCES["v9"], 0)):
         mine.write_text(re.sub(r"(SystemPatchWorkflow\w*)_V\d+", r"\1_Mine", source))
