@@ -256,7 +256,7 @@ def conclusion(wait: float, execution: float, durations: Durations, seen: Seen) 
             if durations.uncached > MOST_UNCACHED:
                 verdict += " For most of them the code was replayed: a larger sticky cache."
     elif not seen.slots and seen.most_slots_used:
-        verdict = f"{waited} for a slot, of which CPU and memory allow no more, {ran}: more machines with workers."
+        verdict = f"{waited} for a slot {ran}: more workers, or a number of slots. Those by CPU and memory come slowly."
     elif not seen.slots:
         verdict = f"{waited} {ran}: more slots or more workers, if all slots were in use, which only metrics tell."
     elif seen.most_slots_used >= seen.slots:

@@ -335,7 +335,7 @@ async def test_the_client_says_what_its_figures_mean(observed: Observed) -> None
         ),
         (
             *(1.6, 0.3, 0.1, 0.0, Seen(13, 0, 97)),
-            "waited 1.60 s for a slot, of which CPU and memory allow no more, and ran 0.30 s, on average: more",
+            "waited 1.60 s for a slot and ran 0.30 s, on average: more workers, or a number of slots. Those by CPU and",
         ),
         (
             *(0.0, 0.3, 0.36, 1.0, Seen(20, 50, 60)),
