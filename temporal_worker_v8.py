@@ -143,12 +143,12 @@ def main() -> None:
     parser.add_argument(
         "--autoscale-pollers",
         action="store_true",
-        help="as many pollers as the server advises, 1 to 100, in place of --activity-pollers and --workflow-pollers",
+        help="as many pollers as the server advises, in place of --activity-pollers and --workflow-pollers",
     )
     parser.add_argument(
         "--resource-based-slots",
         action="store_true",
-        help="as many slots as CPU and memory allow (up to 90 and 80 %% of them), in place of both --max-concurrent-...",
+        help="as many slots as CPU and memory allow, up to 90 and 80 %% of them, in place of both --max-concurrent-...",
     )
     parser.add_argument(
         "--pace",
