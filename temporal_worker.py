@@ -68,9 +68,7 @@ def main() -> None:
     """Read the command line and run the worker."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
-    parser.add_argument(
-        "--pace", type=pace, default=1.0, help="how long work takes: 0.1 a tenth, 0 no time (default: 1)"
-    )
+    parser.add_argument("--pace", type=pace, default=1.0, help="how long work takes: 0.1 for a tenth (default: 1)")
     parser.add_argument("--build", type=build_id, default="", metavar="ID", help="build of the code, see exercise 8")
     arguments = parser.parse_args()
     version = named_version(arguments.version, parser)
