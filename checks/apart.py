@@ -8,6 +8,7 @@ from checks.explain import ENDS_PYTHON, ends_python
 from checks.failure import CheckFailure, Step
 from checks.judge import A_MOMENT, LOADS, Submission, Verdict, judge
 from checks.machine import slowness
+from checks.messages import Reader, Sayer
 from checks.traces import LOADED, where_it_is, where_threads_are
 from support.connection import connect
 from support.processes import Process
@@ -40,7 +41,7 @@ BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)
 
 
 class _Messages:
-    """What the other process says, in a file, a line of JSON each: what it prints is a learner's."""
+    """What the other process says."""
 
     def __init__(self, file: IO[str], notify: Callable[[Step], None]) -> None:
         self.step: Step = LOADS
@@ -51,16 +52,15 @@ class _Messages:
         self.ends_at = ""
         """The line at which a learner's code was about to end the process."""
         self.last_turn = self.last_message = time.monotonic()
-        self._file = file
-        self._rest = ""
+        self._reader = Reader(file)
         self._notify = notify
 
     def read(self) -> bool:
         """Take what is new. Returns whether there was anything."""
-        *lines, self._rest = (self._rest + self._file.read()).split("\n")
-        for line in lines:
-            self._take(json.loads(line))
-        return bool(lines)
+        messages = self._reader.read()
+        for message in messages:
+            self._take(message)
+        return bool(messages)
 
     def _take(self, said: dict[str, Any]) -> None:
         self.last_turn = time.monotonic()
@@ -185,15 +185,7 @@ def _how_it_ended(code: int, messages: _Messages) -> CheckFailure:
 # The other process.
 
 
-class _Sayer:
-    """Says something to the process that follows this one. Each message is written in one piece, by any thread."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / MESSAGES, os.O_WRONLY | os.O_APPEND)
-
-    def say(self, **message: Any) -> None:
-        os.write(self._file, f"{json.dumps(message)}\n".encode())
-
+class _Sayer(Sayer):
     def say_verdict(self, verdict: Verdict) -> None:
         if verdict.failure is None:
             self.say(done=True)
@@ -238,7 +230,7 @@ async def _judge_here(sayer: _Sayer, told: dict[str, Any]) -> None:
 
 
 def _main(folder: str, told: str) -> NoReturn:
-    sayer = _Sayer(Path(folder))
+    sayer = _Sayer(Path(folder, MESSAGES))
     file = os.open(Path(folder, THREADS), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
     logging.getLogger("temporalio").addHandler(logging.NullHandler())  # The report says what a learner needs of it.

@@ -36,7 +36,9 @@ class Exercise:
     writes_workflow: bool = True
     """Whether the learner writes a workflow: else there is nothing to `start`."""
     writes_activities: bool = False
-    """Whether the learner writes activities too."""
+    """Whether the learner has activities of their own too."""
+    writes_tests: bool = False
+    """Whether the learner writes tests of the workflow, and nothing else."""
     client_function: str = ""
     """The function of the client that the learner writes."""
     settings: bool = False
@@ -49,7 +51,7 @@ class Exercise:
     @property
     def has_solution(self) -> bool:
         """Whether the solution changes anything."""
-        return self.start != self.solution
+        return self.start != self.solution or self.writes_tests
 
     def place(self, heading: str, detail: str = "") -> Place:
         """Return a place on its page."""
@@ -151,9 +153,21 @@ EXERCISES = {
             start="v8",
             solution="v9",
         ),
+        Exercise(
+            number=9,
+            title="Test it",
+            about="tests on a real server, of one activity, and by replay",
+            minutes=45,
+            page="exercises/9_test_it.md",
+            start="v9",
+            solution="v9",
+            writes_workflow=False,
+            writes_activities=True,
+            writes_tests=True,
+        ),
     ]
 }
-STARTED = [exercise for exercise in EXERCISES.values() if exercise.writes_workflow]
+STARTED = [exercise for exercise in EXERCISES.values() if exercise.writes_workflow or exercise.writes_tests]
 """The exercises in which a learner writes something."""
 SOLVED = [exercise for exercise in EXERCISES.values() if exercise.has_solution]
 """The exercises whose solution changes something."""

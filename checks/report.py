@@ -1,6 +1,8 @@
 """What a check prints: the steps as they pass, and in the end what is wrong, if anything."""
 
+from checks.exercise_9 import Mistake
 from checks.failure import CheckFailure, Step
+from checks.test_runs import Outcome
 from support.terminal import GREEN, RED, colored
 
 import sys
@@ -20,6 +22,23 @@ class Report:
         """Print a step that passed."""
         self.done += 1
         print(f"  {colored('ok', GREEN)}    {self.done}. {step.title}", flush=True)
+
+    def mistake(self, mistake: Mistake, noticed_by: Outcome | None) -> None:
+        """Print whether a mistake is noticed, and by which test."""
+        if noticed_by is None:
+            sign, told = colored("--", RED), f"noticed by no test (point {mistake.point})"
+        else:
+            sign, told = colored("ok", GREEN), noticed_by.name or "the file"
+            if not noticed_by.says.startswith("fails"):
+                told += f", which {noticed_by.says}"
+        print(
+            textwrap.fill(f"        {sign}  {mistake.name}: {told}", width=WIDTH, subsequent_indent=" " * 12),
+            flush=True,
+        )
+
+    def remark(self, text: str) -> None:
+        """Print what is to be said beside the verdict."""
+        print(textwrap.fill(f"By the way: {text}", width=WIDTH, subsequent_indent=" " * 12), flush=True)
 
     def failed(self, step: Step, failure: CheckFailure) -> None:
         """Print a step that is not done, and why."""

@@ -1,16 +1,34 @@
 """Is it right: `python workshop.py check N` tries out a learner's files, on a server of its own."""
 
 from checks.apart import judge_apart
+from checks.exercise_9 import Bench, judge_tests
 from checks.exercises import EXERCISES, Exercise
+from checks.habits import remarks
 from checks.judge import Submission, Verdict
 from checks.report import Report
-from commands.start import CLIENT, WORKFLOW
+from checks.test_runs import TestRunner
+from commands.diff import text_of
+from commands.start import (
+    ACTIVITIES,
+    BEFORE,
+    CLIENT,
+    TESTS,
+    WORKFLOW,
+    for_learner,
+    learners_activities,
+    learners_workflow,
+    text_at,
+)
 from support import PROJECT
 from support.dev_server import own_server
 from support.script import UserError
+from support.temporal_cli import find_temporal_cli
 from workflow.versions import VersionError, version_name
 
+import tempfile
 from pathlib import Path
+
+MOST_RUNS = 40  # Of a learner's tests, in exercise 9.
 
 
 async def check(exercise: Exercise, version: str | None, worker_flags: list[str]) -> int:
@@ -19,17 +37,55 @@ async def check(exercise: Exercise, version: str | None, worker_flags: list[str]
     By default a learner's own version, where there is nothing to write the solution itself. Raises `UserError` if there
     is no such version, or if no server can be had.
     """
-    submission = what_to_judge(exercise, version, worker_flags)
     report = Report()
-    print(f"Exercise {exercise.number}: {exercise.title}. Checking {described(exercise, submission)}", flush=True)
     try:
-        async with own_server():
-            verdict = await judge_apart(exercise, submission, report.passed)
+        if exercise.writes_tests:
+            verdict = await check_tests(exercise, version, report)
+        else:
+            submission = what_to_judge(exercise, version, worker_flags)
+            begin(exercise, described(exercise, submission))
+            async with own_server():
+                verdict = await judge_apart(exercise, submission, report.passed)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"The check itself is broken here, sorry: {error}") from error
     return conclude(exercise, verdict, report)
+
+
+def begin(exercise: Exercise, what: str) -> None:
+    """Print what is checked."""
+    print(f"Exercise {exercise.number}: {exercise.title}. Checking {what}", flush=True)
+
+
+async def check_tests(exercise: Exercise, version: str | None, report: Report) -> Verdict:
+    """Judge a learner's tests, or with the name of the exercise's version those of the reference.
+
+    Raises `UserError` if there are none, or if no server can be had.
+    """
+    reference = {str(WORKFLOW.relative_to(PROJECT)): learners_workflow(exercise)}
+    reference[str(ACTIVITIES.relative_to(PROJECT))] = learners_activities(exercise)
+    reference[BEFORE.name] = text_of(BEFORE) if BEFORE.exists() else for_learner(text_at("before_v9.json"))
+    if version is None or version.lower() == "mine":
+        if not TESTS.exists():
+            raise UserError(f"You have no tests of your own yet: python workshop.py start {exercise.number}")
+        tests = text_of(TESTS)
+        own = {name: text_of(PROJECT / name) for name in reference if (PROJECT / name).exists()}
+        begin(exercise, f"{TESTS.name}. It takes half a minute.")
+    elif version.lower() == exercise.solution:
+        tests, own = for_learner(text_at("test_v9.py")), reference
+        begin(exercise, "test_v9.py. It takes half a minute.")
+    else:
+        raise UserError(f"--version: in exercise {exercise.number} there are tests of {exercise.solution} only.")
+    cli = await find_temporal_cli()
+    namespaces = [f"run-{number}" for number in range(1, MOST_RUNS + 1)]
+    async with own_server(namespaces) as address:
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(TestRunner(address, namespaces, cli), Path(folder), tests, own, reference, report.mistake)
+            verdict = await judge_tests(bench, report.passed)
+    for remark in remarks(tests, bench.seconds):
+        report.remark(remark)
+    return verdict
 
 
 def what_to_judge(exercise: Exercise, version: str | None, worker_flags: list[str]) -> Submission:

@@ -1,8 +1,18 @@
 """What the solution of an exercise changes: `python workshop.py diff N`."""
 
-from checks.exercises import Exercise
+from checks.exercises import STARTED, Exercise
 from checks.solutions import with_suffix
-from commands.start import ACTIVITIES, CLIENT, WORKFLOW, learners_client, workflow_code
+from commands.start import (
+    ACTIVITIES,
+    CLIENT,
+    TESTS,
+    WORKFLOW,
+    for_learner,
+    learners_client,
+    learners_tests,
+    text_at,
+    workflow_code,
+)
 from support import PROJECT
 from support.script import UserError
 from support.terminal import BOLD, CYAN, GREEN, PLAIN, RED, colored
@@ -15,6 +25,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+Change = tuple[str, str, str, str]
+"""Label and code before, label and code after."""
+
 
 def diff(exercise: Exercise, mine: bool) -> int:
     """Print what the solution changes, or with `mine` how a learner's files differ from it. Returns the exit code.
@@ -23,13 +36,28 @@ def diff(exercise: Exercise, mine: bool) -> int:
     """
     if not exercise.has_solution:
         raise UserError(f"Exercise {exercise.number} changes no file: {exercise.page}")
+    if mine:
+        if exercise not in STARTED:
+            raise UserError(f"--mine: there is nothing to write in exercise {exercise.number}")
+        if not (TESTS if exercise.writes_tests else WORKFLOW).exists():
+            raise UserError(f"You have no files of your own yet: python workshop.py start {exercise.number}")
+    changes = changed_tests(mine) if exercise.writes_tests else changed_code(exercise, mine)
+    lines = [line for change in changes for line in unified(*change)]
+    print("\n".join(lines) if lines else "No difference.")
+    return 0
+
+
+def changed_tests(mine: bool) -> list[Change]:
+    """Return what the tests of the reference add to those that a learner is given, or has."""
+    before = (TESTS.name, text_of(TESTS)) if mine else (f"{TESTS.name} as `start 9` gives it", learners_tests())
+    return [(*before, "test_v9.py", for_learner(text_at("test_v9.py")))]
+
+
+def changed_code(exercise: Exercise, mine: bool) -> list[Change]:
+    """Return what the solution changes in the workflow, the activities and the client."""
     solution = exercise.solution
     after = workflow_code(solution)
     if mine:
-        if not exercise.writes_workflow:
-            raise UserError(f"--mine: there is nothing to write in exercise {exercise.number}")
-        if not WORKFLOW.exists():
-            raise UserError(f"You have no files of your own yet: python workshop.py start {exercise.number}")
         before = re.sub(r"^# Exercise .*\n", "", text_of(WORKFLOW))
         before = with_suffix(before, "Mine", solution.upper())
         if imported := re.search(r"from workflow\.activities import .*", after):
@@ -45,13 +73,11 @@ def diff(exercise: Exercise, mine: bool) -> int:
         if mine and CLIENT.exists():
             client, own = CLIENT.name, text_of(CLIENT)
         changes.append((client, own, "temporal_client.py", learners_client(exercise.number + 1)))
-    lines = [line for change in changes for line in unified(*change)]
-    print("\n".join(lines) if lines else "No difference.")
-    return 0
+    return changes
 
 
-def changed_activities(exercise: Exercise, mine: bool) -> list[tuple[str, str, str, str]]:
-    """Return the activities that the solution changes: label and code before, label and code after."""
+def changed_activities(exercise: Exercise, mine: bool) -> list[Change]:
+    """Return the activities that the solution changes."""
     before, after = (find_version(version).activities for version in (exercise.start, exercise.solution))
     own = before
     if mine and ACTIVITIES.exists():

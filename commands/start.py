@@ -14,6 +14,9 @@ import shutil
 WORKFLOW = PROJECT / "workflow" / "system_patch_workflow_mine.py"
 ACTIVITIES = PROJECT / "workflow" / "activities_mine.py"
 CLIENT = PROJECT / "temporal_client_mine.py"
+TESTS = PROJECT / "test_mine.py"
+BEFORE = PROJECT / "before_mine.json"  # A run from before exercise 8's change: made there, or else by `start`.
+SOLUTION_BEGINS = "\n\n# Exercise 9: the solution.\n"  # In the file with the tests of the reference.
 OLD = PROJECT / "old"
 
 
@@ -23,11 +26,11 @@ def start(exercise: Exercise, force: bool) -> int:
     Raises `UserError` if there is nothing to write in it, or if there are such files already, unless `force` has them
     kept aside.
     """
-    if not exercise.writes_workflow:
+    if exercise not in STARTED:
         raise UserError(
             f"In exercise {exercise.number} there is nothing to write, so nothing to start: {exercise.page}"
         )
-    existing = [file for file in (WORKFLOW, ACTIVITIES, CLIENT) if file.exists()]
+    existing = [file for file in (WORKFLOW, ACTIVITIES, CLIENT, TESTS) if file.exists()]
     if existing and not force:
         raise UserError(
             f"You have files already, {for_exercise()}: {', '.join(file.name for file in existing)}. "
@@ -42,9 +45,15 @@ def start(exercise: Exercise, force: bool) -> int:
         aside.mkdir(parents=True)
         for file in existing:
             shutil.move(file, aside / file.name)
-    files = {WORKFLOW: learners_workflow(exercise), CLIENT: learners_client(exercise.number)}
+    files = {WORKFLOW: learners_workflow(exercise)}
     if exercise.writes_activities:
         files[ACTIVITIES] = learners_activities(exercise)
+    if exercise.writes_tests:
+        files[TESTS] = learners_tests()
+        if not BEFORE.exists():
+            files[BEFORE] = for_learner(text_at("before_v9.json"))
+    else:
+        files[CLIENT] = learners_client(exercise.number)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
     if existing:
@@ -54,11 +63,14 @@ def start(exercise: Exercise, force: bool) -> int:
     for file in files:
         print(f"  {file.relative_to(PROJECT)}")
     pace = "" if exercise.pace == 1 else f" --pace {exercise.pace:g}"
+    try_them = (
+        f"Try them, each in a terminal of its own:\n  python temporal_worker.py mine{pace}\n  python {CLIENT.name}"
+    )
+    if exercise.writes_tests:
+        try_them = f"Try it:\n  pytest {TESTS.name}"
     print(
         f"""
-Try them, each in a terminal of its own:
-  python temporal_worker.py mine{pace}
-  python {CLIENT.name}
+{try_them}
 Then read on in {exercise.page}. When you think you are done: python workshop.py check {exercise.number}"""
     )
     return 0
@@ -102,6 +114,24 @@ from workflow.types import HostPatchInput
 class SystemPatchActivities_Mine({name}):
     """All activities of version {version}. One that you write here takes the place of the one with the same name."""
 '''
+
+
+def text_at(name: str) -> str:
+    """Return the text of a file in the project's folder."""
+    return (PROJECT / name).read_text(encoding="utf-8")
+
+
+def learners_tests() -> str:
+    """Return the file in which a learner writes tests: that of the reference, without the solution."""
+    tests, _, _ = text_at("test_v9.py").partition(SOLUTION_BEGINS)
+    return f"{for_learner(tests)}\n\n# Exercise 9: your tests go here.\n"
+
+
+def for_learner(text: str) -> str:
+    """Return tests of version 9, or a history of one of its runs, as those of a learner's own workflow."""
+    text = with_suffix(text, "V9", "Mine").replace("_v9", "_mine").replace("system-patch-v9", "system-patch-mine")
+    own = "workflow.activities_mine import SystemPatchActivities_Mine"
+    return text.replace("workflow.activities import SystemPatchActivities_V4", own)
 
 
 def learners_client(number: int) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -106,8 +106,10 @@ def server_command(cli: str, port: int, ui_port: int, database: Path | None) -> 
 
 
 @asynccontextmanager
-async def own_server() -> AsyncIterator[str]:
+async def own_server(namespaces: Sequence[str] = ()) -> AsyncIterator[str]:
     """Run a server with its history in memory, for this process and those that it starts only.
+
+    It has the namespace `default`, and those named.
 
     Yields its address. It is also in the environment, where every script finds it; other settings of a connection are
     about another server, and are gone. Raises `UserError` if there is no Temporal CLI, or if it does not start.
@@ -117,9 +119,10 @@ async def own_server() -> AsyncIterator[str]:
         del os.environ[variable]
     os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
     port = free_port()
-    server = Process(
-        *server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless", environment=SERVER_ENVIRONMENT
-    )
+    command = [*server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless"]
+    command += [f"--namespace={namespace}" for namespace in namespaces]
+    # Collecting its garbage less often, it does the same with a fifth less of processor time.
+    server = Process(*command, environment={**SERVER_ENVIRONMENT, "GOGC": "400"})
     try:
         try:
             await server.printed("Server:")

@@ -1,0 +1,209 @@
+"""Test it: judges a learner's tests by what they let pass, and by what they notice."""
+
+from checks.exercises import EXERCISES, place
+from checks.failure import CheckFailure, Step
+from checks.judge import Verdict
+from checks.solutions import files_of, read_solutions
+from checks.test_runs import FILE, Outcome, TestRun, TestRunner
+from support import PROJECT
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Seconds that a test may take: of a right workflow, and of one with a mistake. To the latter comes, so many times, what
+# it takes with a right one.
+PATIENCE, PATIENCE_WITH_MISTAKE, TIMES = 30.0, 5.0, 4
+EACH_TIME = "A test has the same verdict each time: it waits for what it needs, and not for some seconds."
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong solution of an earlier exercise, which a test of the workflow should notice."""
+
+    exercise: int
+    name: str
+    point: int
+    """Which point of the task is about it."""
+
+
+MISTAKES = [
+    Mistake(1, "goes on when nobody has answered in time", 1),
+    Mistake(1, "goes on after a rejection", 2),
+    Mistake(1, "returns after a rejection, as if all were well", 2),
+    Mistake(1, "has no validator", 3),
+    Mistake(5, "loses the progress", 4),
+    Mistake(3, "has one attempt only", 5),
+    Mistake(4, "does not wait for the pilots", 6),
+    Mistake(4, "patches the others one after the other", 6),
+    Mistake(6, "swallows the failure", 7),
+    Mistake(6, "cancels the other clusters too", 7),
+    Mistake(6, "leaves the others running", 7),
+    Mistake(6, "sends alerts for hosts that were cancelled", 8),
+    Mistake(3, "begins again with the first step", 9),
+    Mistake(8, "moves the check of Vault, without a patch", 10),
+    Mistake(8, "deletes the old way", 10),
+]
+# Right solutions, two in one workflow.
+OTHER_WAYS = [
+    [(1, "waits for an event"), (6, "waits for the first exception")],
+    [(2, "keeps the steps in a dictionary"), (8, "asks once, and keeps the answer")],
+]
+
+
+Files = dict[str, str]
+"""What differs between one run and the next: texts by their paths."""
+
+
+@dataclass
+class Bench:
+    """Where tests are tried: what is judged, and what has come of it so far."""
+
+    runner: TestRunner
+    folder: Path
+    """Where a folder for each run is made."""
+    tests: str
+    own: Files
+    """A learner's workflow and activities."""
+    reference: Files
+    """The reference's, in classes of the same names."""
+    tell: Callable[[Mistake, Outcome | None], None]
+    """Called with each mistake, in their order, and with the test that noticed it, if any."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """What each test has taken with a right workflow."""
+
+    def __post_init__(self) -> None:
+        """Begin with no folder."""
+        self._numbers = iter(range(1, 1000))
+
+    async def run(self, files: Files, has_mistake: bool = False, in_order: bool = False) -> TestRun:
+        """Run the tests with these files, the quick ones first, or with `in_order` as they stand in their file.
+
+        If the files have a mistake, it ends with the first test that fails.
+        """
+
+        def patience(name: str) -> float:
+            return PATIENCE_WITH_MISTAKE + TIMES * self.seconds.get(name, 0) if has_mistake and name else PATIENCE
+
+        order = [] if in_order else sorted(self.seconds, key=lambda name: self.seconds[name])
+        folder = self.folder / str(next(self._numbers))
+        return await self.runner.run(folder, {FILE: self.tests, **files}, patience, order, stop_at_first=has_mistake)
+
+    def changed(self, *solutions: tuple[int, str]) -> Files:
+        """Return the reference changed in the way of earlier exercises' solutions: numbers and names."""
+        found = [each for number, name in solutions for each in read_solutions(number) if each.name == name]
+        together = dataclasses.replace(found[0], workflow=[hunk for each in found for hunk in each.workflow])
+        files = files_of(together, EXERCISES[9].solution, "mine")
+        return {**self.reference, **{str(path.relative_to(PROJECT)): text for path, text in files.items()}}
+
+
+async def judge_tests(bench: Bench, notify: Callable[[Step], None]) -> Verdict:
+    """Judge the tests on a bench. Calls `notify` with each step that passed."""
+    verdict = Verdict()
+    step: Step | None = None
+    try:
+        async for next_step in steps(bench):
+            if step is not None:
+                verdict.passed.append(step.title)
+                notify(step)
+            step = next_step
+        assert step is not None  # There are some.
+        verdict.passed.append(step.title)
+        notify(step)
+    except CheckFailure as failure:
+        verdict.failed, verdict.failure = step, failure
+    return verdict
+
+
+async def steps(bench: Bench) -> AsyncGenerator[Step, None]:
+    """Yield each step before it is looked at. Raises `CheckFailure` where one is not done."""
+    yield Step("All of your tests pass on your workflow", place(9, "Your task"))
+    first = await bench.run(bench.own, in_order=True)
+    if (failed := first.first_failed) is not None:
+        raise await why_not_on_own(bench, failed)
+    if not first.names:
+        raise CheckFailure(f"There is no test in {FILE}.", "A test is a function whose name begins with test_.")
+    bench.seconds = {name: outcome.seconds for name, outcome in first.outcomes.items()}
+
+    # All others are run side by side. What is said of them comes in this order.
+    again = asyncio.create_task(bench.run(bench.reference))
+    others = {" and ".join(name for _, name in ways): bench.changed(*ways) for ways in OTHER_WAYS}
+    on_others = {name: asyncio.create_task(bench.run(files)) for name, files in others.items()}
+    wrong = {mistake: bench.changed((mistake.exercise, mistake.name)) for mistake in MISTAKES}
+    on_wrong = {mistake: asyncio.create_task(bench.run(files, has_mistake=True)) for mistake, files in wrong.items()}
+    tasks = [again, *on_others.values(), *on_wrong.values()]
+    try:
+        yield Step("They pass on version 9 too, in another order", place(9, "Two kinds of bad tests"))
+        if (failed := (await again).first_failed) is not None:
+            await cancel(tasks)
+            raise await why_not_again(bench, failed)
+
+        yield Step("They pass on other right solutions", place(9, "Two kinds of bad tests"))
+        for name, run in on_others.items():
+            if (failed := (await run).first_failed) is not None:
+                await cancel(tasks)
+                raise await why_not_on_other(bench, name, others[name], failed)
+
+        yield Step(f"They notice {len(MISTAKES)} known mistakes", place(9, "Your task"))
+        missed = []
+        for mistake, run in on_wrong.items():
+            noticed_by = (await run).first_failed
+            bench.tell(mistake, noticed_by)
+            if noticed_by is None:
+                missed.append(mistake)
+    finally:
+        await cancel(tasks)
+    if missed:
+        points = sorted({mistake.point for mistake in missed})
+        raise CheckFailure(
+            f"{len(MISTAKES) - len(missed)} of {len(MISTAKES)} mistakes are noticed.",
+            f"For each there is a test that fails. What is missing: {'point' if len(points) == 1 else 'points'} "
+            f"{', '.join(map(str, points))}.",
+        )
+
+
+async def cancel(tasks: Iterable[asyncio.Task[TestRun]]) -> None:
+    """End runs that nobody needs any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def why_not_on_own(bench: Bench, failed: Outcome) -> CheckFailure:
+    """Return what there is to say of a test that failed on a learner's own workflow."""
+    if (await bench.run(bench.own, in_order=True)).first_failed is None:
+        return CheckFailure(f"{failed} The second time all tests passed.", EACH_TIME)
+    if bench.own != bench.reference and (await bench.run(bench.reference, in_order=True)).first_failed is None:
+        return CheckFailure(
+            f"{failed} On version 9 as it is, all of your tests pass.",
+            "Your own workflow is right, too: is there a change in it that you have tried out? "
+            "`python workshop.py diff 8 --mine` shows it.",
+        )
+    return CheckFailure(str(failed), "Your workflow is right, so a test of it passes.")
+
+
+async def why_not_again(bench: Bench, failed: Outcome) -> CheckFailure:
+    """Return what there is to say of a test that failed at the second run, of the reference, the quick ones first."""
+    if (await bench.run(bench.reference)).first_failed is None:
+        return CheckFailure(f"{failed} Before and after that, it passed.", EACH_TIME)
+    if (await bench.run(bench.reference, in_order=True)).first_failed is None:
+        return CheckFailure(
+            f"{failed} It does so if the quick tests are run first, and not in the order of the file.",
+            "A test passes whatever was run before it: nothing is left for the next one.",
+        )
+    return CheckFailure(
+        f"{failed} That is on version 9, which is right. On your own workflow it passes.",
+        "A test asks what the workflow does, and not how it is written.",
+    )
+
+
+async def why_not_on_other(bench: Bench, name: str, files: Files, failed: Outcome) -> CheckFailure:
+    """Return what there is to say of a test that failed on another right solution."""
+    if (await bench.run(files)).first_failed is None:
+        return CheckFailure(f"{failed} The second time all tests passed.", EACH_TIME)
+    return CheckFailure(
+        f"{failed} That is on a workflow that {name}. It is right, too.",
+        "A test asks what the workflow does, and not how it is written.",
+    )
