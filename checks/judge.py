@@ -62,6 +62,8 @@ class Verdict:
     passed: list[str] = field(default_factory=list)
     failed: Step | None = None
     failure: CheckFailure | None = None
+    remarks: list[str] = field(default_factory=list)
+    """What there is to say beside that."""
 
 
 async def judge(

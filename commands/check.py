@@ -83,8 +83,8 @@ async def check_tests(exercise: Exercise, version: str | None, report: Report) -
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(TestRunner(address, namespaces, cli), Path(folder), tests, own, reference, report.mistake)
             verdict = await judge_tests(bench, report.passed)
-    for remark in remarks(tests, bench.seconds):
-        report.remark(remark)
+    if bench.seconds:  # They could be run.
+        verdict.remarks = remarks(tests, bench.seconds)
     return verdict
 
 
@@ -120,6 +120,9 @@ def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> int:
     if verdict.failure is not None:
         assert verdict.failed is not None  # A check that has not begun yet finds nothing.
         report.failed(verdict.failed, verdict.failure)
+    for remark in verdict.remarks:
+        report.remark(remark)
+    if verdict.failure is not None:
         return 1
     what_next = {
         0: "Everything is ready. Go on with: python workshop.py start 1",
