@@ -91,8 +91,13 @@ class Bench:
         folder = self.folder / str(next(self._numbers))
         return await self.runner.run(folder, {FILE: self.tests, **files}, patience, order, stop_at_first=has_mistake)
 
-    async def passes_sometimes(self, files: Files, in_order: bool = False) -> bool:
-        """Return whether all tests pass in one of a few runs."""
+    async def passes_sometimes(self, failed: Outcome, files: Files, in_order: bool = False) -> bool:
+        """Return whether all tests pass in one of a few runs, after one of them has failed.
+
+        One that did not come to its end is not tried again.
+        """
+        if failed.seconds > PATIENCE / 3 or not failed.says.startswith("fails"):
+            return False
         runs = await asyncio.gather(*[self.run(files, in_order=in_order) for _ in range(3)])
         return any(run.first_failed is None for run in runs)
 
@@ -178,7 +183,7 @@ async def cancel(tasks: Iterable[asyncio.Task[TestRun]]) -> None:
 
 async def why_not_on_own(bench: Bench, failed: Outcome) -> CheckFailure:
     """Return what there is to say of a test that failed on a learner's own workflow."""
-    if await bench.passes_sometimes(bench.own, in_order=True):
+    if await bench.passes_sometimes(failed, bench.own, in_order=True):
         return CheckFailure(f"{failed} Run once more, it passes.", EACH_TIME)
     if bench.own != bench.reference and (await bench.run(bench.reference, in_order=True)).first_failed is None:
         return CheckFailure(
@@ -191,9 +196,9 @@ async def why_not_on_own(bench: Bench, failed: Outcome) -> CheckFailure:
 
 async def why_not_again(bench: Bench, failed: Outcome) -> CheckFailure:
     """Return what there is to say of a test that failed at the second run, of the reference, the quick ones first."""
-    if await bench.passes_sometimes(bench.reference):
+    if await bench.passes_sometimes(failed, bench.reference):
         return CheckFailure(f"{failed} Run once more, it passes.", EACH_TIME)
-    if await bench.passes_sometimes(bench.reference, in_order=True):
+    if await bench.passes_sometimes(failed, bench.reference, in_order=True):
         return CheckFailure(
             f"{failed} It does so if the quick tests are run first, and not in the order of the file.",
             "A test passes whatever was run before it: nothing is left for the next one.",
@@ -206,7 +211,7 @@ async def why_not_again(bench: Bench, failed: Outcome) -> CheckFailure:
 
 async def why_not_on_other(bench: Bench, name: str, files: Files, failed: Outcome) -> CheckFailure:
     """Return what there is to say of a test that failed on another right solution."""
-    if await bench.passes_sometimes(files):
+    if await bench.passes_sometimes(failed, files):
         return CheckFailure(f"{failed} Run once more, it passes.", EACH_TIME)
     return CheckFailure(
         f"{failed} That is on a workflow that {name}. It is right, too.",

@@ -145,8 +145,10 @@ async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable
             since = time.monotonic()
             if "done" in said:
                 missing = [name for name in run.names if name not in run.outcomes]
-                if missing and run.first_failed is None:
-                    run.problem = f"ended the run: {missing[0]} was never run"
+                if said["done"] == pytest.ExitCode.INTERNAL_ERROR:
+                    run.problem = run.problem or "ended pytest, as by sys.exit"
+                elif missing and run.first_failed is None:
+                    run.problem = f"ended all: {len(missing)} of {len(run.names)} tests did not come to their end"
                 return
             run.names = said.get("names", run.names)
             run.under_way = said.get("begun", run.under_way)
@@ -163,7 +165,8 @@ async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable
             return
         waited = time.monotonic() - since
         if waited > patience(run.under_way):
-            run.problem = f"did not come to its end in {waited:.0f} seconds"
+            what = "did not come to its end in" if run.names else "was not loaded after"
+            run.problem = f"{what} {waited:.0f} seconds"
             return
         if (took := time.monotonic() - begun) > LONGEST_RUN and took > LONGEST_RUN * slowness():
             run.problem = f"was under way when all tests had taken {took:.0f} seconds, which is too long"
@@ -218,6 +221,7 @@ def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
     message = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", message)  # Where the exception's class is from.
     if found := re.search(r"\[TMPRL1100\][^\"]*", message):
         message = found[0]
+    message = message.rstrip(".")
     where = f" ({FILE}, line {lines[-1]})" if lines else ""
     return (message if len(message) <= MOST_LETTERS else f"{message[:MOST_LETTERS]}...") + where
 
@@ -243,8 +247,8 @@ def _run_pytest(folder: str, order: list[str], stop_at_first: bool, address: str
     sayer = Sayer(Path(folder, MESSAGES))
     arguments = [FILE, "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-W", "ignore"]
     with _servers(address, namespace):
-        pytest.main([*arguments, *(["--exitfirst"] if stop_at_first else [])], plugins=[_Teller(sayer, order)])
-    sayer.say(done=True)
+        code = pytest.main([*arguments, *(["--exitfirst"] if stop_at_first else [])], plugins=[_Teller(sayer, order)])
+    sayer.say(done=int(code))
     end_process(0)
 
 
