@@ -38,7 +38,7 @@ class Report:
 
     def remark(self, text: str) -> None:
         """Print what is to be said beside the verdict."""
-        print(textwrap.fill(f"\nBy the way: {text}", width=WIDTH, subsequent_indent=" " * 12), flush=True)
+        print("\n" + textwrap.fill(f"By the way: {text}", width=WIDTH, subsequent_indent=" " * 12), flush=True)
 
     def failed(self, step: Step, failure: CheckFailure) -> None:
         """Print a step that is not done, and why."""

@@ -216,6 +216,7 @@ def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
     entries = [entry.reprfileloc for entry in getattr(traceback, "reprentries", []) if entry.reprfileloc]
     lines = [entry.lineno for entry in entries if Path(entry.path).name == FILE]
     text = crash.message if crash else str(report.longrepr)
+    lines = lines or re.findall(rf'{FILE}", line (\d+)', text)  # A syntax error.
     errors = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
     message = " ".join((errors[-1] if errors else text.partition("\n")[0]).split())
     message = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", message)  # Where the exception's class is from.
