@@ -3,23 +3,6 @@
 pyproject.toml says that async tests need no marker, and all run in one event loop, so that they can share the client.
 """
 
-from support.temporal_cli import find_temporal_cli
-from workflow.activities import SystemPatchActivities_V4 as SystemPatchActivities
-from workflow.system_patch_workflow_v9 import (
-    SystemPatchWorkflow_Cluster_V9,
-    SystemPatchWorkflow_Host_V9,
-    SystemPatchWorkflow_V9,
-)
-from workflow.types import (
-    ApprovalAnswer,
-    HostFailure,
-    HostPatchInput,
-    SystemPatchInput,
-    SystemPatchResult,
-    VaultReference,
-)
-from workflow.versions import activities_of
-
 import asyncio
 import dataclasses
 import uuid
@@ -40,11 +23,27 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
+from support.temporal_cli import find_temporal_cli
+from workflow.activities import SystemPatchActivities_V4 as SystemPatchActivities
+from workflow.system_patch_workflow_v9 import (
+    SystemPatchWorkflow_Cluster_V9,
+    SystemPatchWorkflow_Host_V9,
+    SystemPatchWorkflow_V9,
+)
+from workflow.types import (
+    ApprovalAnswer,
+    HostFailure,
+    HostPatchInput,
+    SystemPatchInput,
+    SystemPatchResult,
+    VaultReference,
+)
+from workflow.versions import activities_of
+
 pytestmark = pytest.mark.timeout(20)  # Seconds. A workflow that waits for ever fails its test, and no more.
 
 WORKFLOWS = [SystemPatchWorkflow_V9, SystemPatchWorkflow_Cluster_V9, SystemPatchWorkflow_Host_V9]
 VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
-PILOTS = ["cluster3_host1", "cluster3_host2"]
 INPUT = SystemPatchInput(["cluster3"], pilot_count=2, vault=VAULT)
 YES = ApprovalAnswer(approved=True, approver="Ann")
 NO = ApprovalAnswer(approved=False, approver="Bob")
@@ -75,6 +74,8 @@ async def test_an_approved_rollout_patches_all_hosts(client: Client) -> None:
 
 
 # Exercise 9: the solution.
+
+PILOTS = ["cluster3_host1", "cluster3_host2"]
 
 
 class Noting(SystemPatchActivities):
