@@ -30,6 +30,7 @@ servers: list[Process] = []
 # Modules whose tests share the outcome of something that takes long, or need ports of their own.
 IN_ONE_PROCESS = {
     "test_bad_input",
+    "test_check_9",
     "test_concurrency",
     "test_crashes",
     "test_grafana",

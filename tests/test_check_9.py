@@ -3,28 +3,55 @@
 (That those of the solution notice all is seen where the commands of its page are run.)
 """
 
-from checks.exercise_9 import MISTAKES
+from checks.exercise_9 import MISTAKES, Bench, judge_tests
+from checks.exercises import EXERCISES
 from checks.habits import remarks
+from checks.test_runs import TestRunner
+from commands.start import for_learner, learners_activities, learners_tests, learners_workflow, text_at
+from support.dev_server import SERVER_ENVIRONMENT, server_command
+from support.ports import UI_PORT_DISTANCE, free_port
+from support.processes import Process
 from tests.conftest import Run
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+NAMESPACES = [f"run-{number}" for number in range(200)]
+WORKFLOW = "workflow/system_patch_workflow_mine.py"
+REFERENCE = {
+    WORKFLOW: learners_workflow(EXERCISES[9]),
+    "workflow/activities_mine.py": learners_activities(EXERCISES[9]),
+    "before_mine.json": for_learner(text_at("before_v9.json")),
+}
 
-def check(run: Run, folder: str, tests: str | None = None, added: str = "") -> tuple[int, str]:
-    """Begin exercise 9 there, with these tests in place of the given one, or in addition to it, and check them."""
-    assert run("python", "workshop.py", "start", "9", cwd=folder).end()[0] == 0
-    file = Path(folder, "test_mine.py")
-    file.write_text(file.read_text() + added if tests is None else tests)
-    code, output = run("python", "workshop.py", "check", "9", cwd=folder).end()
-    assert "Traceback" not in output and "The check itself" not in output, output
-    return code, " ".join(output.split())
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[TestRunner]:
+    """What runs tests, on a server with a namespace for each run."""
+    port = free_port()
+    command = server_command(os.environ["TEMPORAL_CLI"], port, port + UI_PORT_DISTANCE, None)
+    server = Process(*command, *[f"--namespace={name}" for name in NAMESPACES], environment=SERVER_ENVIRONMENT)
+    server.wait_for("Server:")
+    yield TestRunner(f"127.0.0.1:{port}", [*NAMESPACES], os.environ["TEMPORAL_CLI"])
+    server.kill()
+
+
+async def verdict_on(
+    runner: TestRunner, folder: Path, tests: str = "", added: str = "", own: dict[str, str] = REFERENCE
+) -> str:
+    """What is said to these tests, or to the given ones and more: the number of steps that passed, and what is seen."""
+    bench = Bench(runner, folder, tests or f"{learners_tests()}\n{added}\n", own, REFERENCE, lambda *_: None)
+    verdict = await judge_tests(bench, lambda step: None)
+    return f"{len(verdict.passed)}: {verdict.failure}"
 
 
 def test_the_given_test_notices_nothing_and_all_points_of_the_task_are_named(run: Run, elsewhere: str) -> None:
-    code, output = check(run, elsewhere)
+    assert run("python", "workshop.py", "start", "9", cwd=elsewhere).end()[0] == 0
+    code, output = run("python", "workshop.py", "check", "9", cwd=elsewhere).end()
     assert code == 1
     assert output.count("noticed by no test") == len(MISTAKES) == 15
     assert "0 of 15 mistakes are noticed." in output
@@ -34,27 +61,19 @@ def test_the_given_test_notices_nothing_and_all_points_of_the_task_are_named(run
 @pytest.mark.parametrize(
     ("added", "says"),
     [
-        (
-            "import os\ndef test_exit():\n    os._exit(0)",
-            "test_exit ended the process that it ran in, with exit code 0.",
-        ),
+        ("import os\ndef test_exit():\n    os._exit(0)", "test_exit ended the process that .*, with exit code 0."),
         ("import os\ndef test_kill():\n    os.killpg(0, 9)", r"test_kill ended .*, by a signal \(Killed\)."),
         ("def test_end():\n    pytest.exit('enough')", "test_end ended all: 1 of 2 tests did not come to their end."),
         ("@pytest.mark.skip\ndef test_later():\n    pass", "test_later is skipped."),
-        (
-            "def test_wrong():\n    assert 1 == 2",
-            r"test_wrong fails: assert 1 == 2 \(test_mine.py, line \d+\). Expected",
-        ),
+        ("def test_wrong():\n    assert 1 == 2", r"test_wrong fails: assert 1 == 2 \(test_mine.py, line \d+\)."),
         ("@pytest.mark.timeout(1)\nasync def test_hang():\n    await asyncio.Event().wait()", r"test_hang .*Timeout"),
     ],
     ids=["exits", "kills its process", "ends pytest", "skips", "fails", "hangs"],
 )
-def test_a_test_that_does_not_pass_on_the_learners_own_workflow_is_told(
-    run: Run, elsewhere: str, added: str, says: str
+async def test_a_test_that_does_not_pass_on_the_learners_own_workflow_is_told(
+    runner: TestRunner, tmp_path: Path, added: str, says: str
 ) -> None:
-    code, output = check(run, elsewhere, added=f"\n{added}\n")
-    assert code == 1 and "FAIL 1. All of your tests pass on your workflow" in output
-    assert re.search(f"Seen: {says}", output), output
+    assert re.match(f"0: {says}", await verdict_on(runner, tmp_path, added=added))
 
 
 @pytest.mark.parametrize(
@@ -63,41 +82,54 @@ def test_a_test_that_does_not_pass_on_the_learners_own_workflow_is_told(
         ("def test_x(:\n", r"test_mine.py can't be loaded: SyntaxError: .* \(test_mine.py, line 1\)."),
         ("import sys\nsys.exit(3)\n", "test_mine.py ended pytest, as by sys.exit."),
         ("import os\nos._exit(3)\n", "test_mine.py ended the process that it ran in, with exit code 3."),
-        ("", "There is no test in test_mine.py."),
+        ("import os\n", "There is no test in test_mine.py."),
     ],
     ids=["syntax error", "ends pytest", "ends its process", "empty"],
 )
-def test_a_file_that_can_not_be_loaded_is_told(run: Run, elsewhere: str, tests: str, says: str) -> None:
-    code, output = check(run, elsewhere, tests)
-    assert code == 1 and re.search(f"Seen: {says}", output), output
+async def test_a_file_that_can_not_be_loaded_is_told(runner: TestRunner, tmp_path: Path, tests: str, says: str) -> None:
+    assert re.match(f"0: {says}", await verdict_on(runner, tmp_path, tests))
 
 
-def test_a_test_that_passes_at_a_second_run_is_told(run: Run, elsewhere: str, tmp_path: Path) -> None:
+async def test_a_test_that_hangs_without_a_limit_of_its_own_is_told(
+    runner: TestRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checks.exercise_9.PATIENCE", 3.0)
+    said = await verdict_on(runner, tmp_path, "import time\ndef test_hang():\n    time.sleep(1000)\n")
+    assert re.match(r"0: test_hang did not come to its end in \d+ seconds\.", said)
+
+
+async def test_a_test_that_passes_at_a_second_run_is_told(runner: TestRunner, tmp_path: Path) -> None:
     flag = str(tmp_path / "flag")
-    added = f"\nasync def test_moody() -> None:\n    assert Path({flag!r}).exists() or Path({flag!r}).touch()\n"
-    code, output = check(run, elsewhere, added=added)
-    assert code == 1 and re.search(r"test_moody fails: .* Run once more, it passes\.", output), output
-
-
-def test_a_test_that_needs_another_one_is_told(run: Run, elsewhere: str) -> None:
-    added = "\nseen = []\ndef test_first(client):\n    seen.append(1)\ndef test_second():\n    assert seen\n"
-    code, output = check(run, elsewhere, added=added)
-    assert code == 1 and "if the quick tests are run first" in output, output
-
-
-def test_a_test_that_insists_on_one_way_is_told(run: Run, elsewhere: str) -> None:
-    code, output = check(
-        run, elsewhere, added="\ndef test_way():\n    assert SystemPatchWorkflow_Mine()._completed_steps == []\n"
+    added = f"def test_moody():\n    assert Path({flag!r}).exists() or Path({flag!r}).touch()"
+    assert re.match(
+        r"0: test_moody fails: .* Run once more, it passes\.", await verdict_on(runner, tmp_path, added=added)
     )
-    assert code == 1 and "That is on a workflow that keeps the steps in a dictionary" in output, output
 
 
-def test_a_workflow_that_was_broken_to_see_a_test_red_is_told(run: Run, elsewhere: str) -> None:
-    run("python", "workshop.py", "start", "9", cwd=elsewhere).end()
-    file = Path(elsewhere, "workflow", "system_patch_workflow_mine.py")
-    file.write_text(file.read_text().replace("return result", "return SystemPatchResult([])"))
-    code, output = run("python", "workshop.py", "check", "9", cwd=elsewhere).end()
-    assert code == 1 and "On version 9 as it is, all of your tests pass." in " ".join(output.split()), output
+async def test_a_test_that_needs_another_one_is_told(runner: TestRunner, tmp_path: Path) -> None:
+    added = "seen = []\ndef test_first(client):\n    seen.append(1)\ndef test_second():\n    assert seen"
+    assert re.match(
+        "1: test_second fails: .* if the quick tests are run", await verdict_on(runner, tmp_path, added=added)
+    )
+
+
+async def test_a_test_that_insists_on_one_way_is_told(runner: TestRunner, tmp_path: Path) -> None:
+    added = "def test_way():\n    assert SystemPatchWorkflow_Mine()._completed_steps == []"
+    said = await verdict_on(runner, tmp_path, added=added)
+    assert re.match("2: test_way fails: .* on a workflow that keeps the steps in a dictionary", said)
+
+
+async def test_a_workflow_that_was_broken_to_see_a_test_red_is_told(runner: TestRunner, tmp_path: Path) -> None:
+    broken = REFERENCE[WORKFLOW].replace("return result", "return SystemPatchResult([])")
+    said = await verdict_on(runner, tmp_path, own={**REFERENCE, WORKFLOW: broken})
+    assert "On version 9 as it is, all of your tests pass." in said
+
+
+async def test_a_learner_who_names_the_usual_server_gets_that_of_the_check(runner: TestRunner, tmp_path: Path) -> None:
+    own_server = re.compile(r"    async with await WorkflowEnvironment.*\n.*\n")
+    tests = own_server.sub('    yield await Client.connect("localhost:7233")\n', learners_tests())
+    assert "localhost:7233" in tests
+    assert (await verdict_on(runner, tmp_path, tests)).startswith("3: 0 of 15 mistakes are noticed.")
 
 
 def test_habits_that_let_mistakes_pass_are_told() -> None:
