@@ -1,11 +1,14 @@
 """Records the histories that tests/test_replay.py replays:  python -m tests.record_histories
 
 With names of versions, such as v9, only those. One file for each version and ending, in tests/histories, with the
-histories of the run and of all its children. Record anew after a change of the workflows that running workflows need
-not survive: here, any change that fails the replay.
+histories of the run and of all its children. From the run of v8 that completes, before_v9.json is made, too. Record
+anew after a change of the workflows that running workflows need not survive: here, any change that fails the replay.
 """
 
+from checks.exercises import EXERCISES
 from checks.names import NO
+from checks.solutions import with_suffix
+from support import PROJECT
 from support.connection import connect
 from support.dev_server import own_server
 from support.histories import Handle, tree
@@ -109,6 +112,15 @@ async def save(client: Client, ending: str, version: Version, handle: Handle) ->
     )
     FOLDER.joinpath(f"{version.name}_{ending}.json").write_text(f"{{\n{text}\n}}\n")
     print(f"{version.name}_{ending}: {sum(map(len, histories.values()))} events", flush=True)
+    if (version.name, ending) == (EXERCISES[8].start, "completed"):
+        save_run_from_before(handle.id, histories[handle.id])
+
+
+def save_run_from_before(id: str, events: list[dict[str, Any]]) -> None:
+    """Write a run of exercise 8's starting point, as if it were one of its solution: for test_v9.py."""
+    new = EXERCISES[8].solution
+    text = with_suffix(json.dumps({"events": events}, indent=1), EXERCISES[8].start.upper(), new.upper())
+    PROJECT.joinpath(f"before_{new}.json").write_text(text.replace(id, f"system-patch-{new}") + "\n")
 
 
 def without_traces(part: Any) -> Any:
