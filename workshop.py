@@ -1,10 +1,13 @@
-"""The workshop's helper: is this machine ready, where do I begin, is it right, what does the solution change?
+"""The workshop's helper: where am I, is this machine ready, is it right, what does the solution change?
 
-python workshop.py doctor
-python workshop.py start 1
-python workshop.py check 1
-python workshop.py diff 1
-python workshop.py demo
+python workshop.py              where you are, and what comes next
+python workshop.py doctor       is this machine ready
+python workshop.py start 1      files of your own for exercise 1
+python workshop.py check 1      is it right
+python workshop.py watch 1      is it right, again whenever you save a file
+python workshop.py hint 1       one hint of the page
+python workshop.py diff 1       what the solution changes
+python workshop.py demo         one full patch on a real server
 """
 
 import argparse
@@ -18,7 +21,11 @@ try:
     from commands.demo import demo
     from commands.diff import diff
     from commands.doctor import doctor
+    from commands.hint import hint
+    from commands.progress import current_exercise
     from commands.start import start
+    from commands.status import status
+    from commands.watch import watch
     from support.script import run_script
 except ImportError as error:
     remedy = "Once `make demo` has installed everything, in each terminal: source .venv/bin/activate"
@@ -34,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
     every = list(EXERCISES.values())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("doctor", help="say what is ready on this machine, and what is not")
     starting = commands.add_parser("start", help="make your own files for an exercise")
     help = f"number of the exercise, {span(STARTED)}"
@@ -46,6 +53,13 @@ def make_parser() -> argparse.ArgumentParser:
     help += f"in {settings}, flags of temporal_worker_v8.py can follow, which are checked then"
     checking.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
     checking.add_argument("--version", help="check this version, such as v2, instead of your own files")
+    for name, purpose in (
+        ("watch", "check, and again whenever you save one of your files"),
+        ("hint", "show a hint, the next time another one"),
+    ):
+        command = commands.add_parser(name, help=purpose)
+        help = f"number of the exercise, {span(every)} (default: the one that you began or checked last)"
+        command.add_argument("exercise", type=int, choices=EXERCISES, nargs="?", metavar="N", help=help)
     diffing = commands.add_parser("diff", help="show what the solution of an exercise changes")
     help = f"number of the exercise, {span(SOLVED)}"
     diffing.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
@@ -58,7 +72,7 @@ def main() -> None:
     """Read the command line and run the command that it names."""
     parser = make_parser()
     arguments, flags = parser.parse_known_args()
-    command: str = arguments.command
+    command: str | None = arguments.command
     exercise = EXERCISES.get(vars(arguments).get("exercise", -1))
     if flags and not (command == "check" and exercise is not None and exercise.settings):
         parser.error(f"unrecognized arguments: {' '.join(flags)}")
@@ -68,6 +82,12 @@ def main() -> None:
             return await doctor()
         if command == "demo":
             return await demo()
+        if command is None:
+            return status()
+        if command == "watch":
+            return await watch(exercise or current_exercise())
+        if command == "hint":
+            return hint(exercise or current_exercise())
         assert exercise is not None  # All others have one.
         if command == "start":
             return start(exercise, arguments.force)

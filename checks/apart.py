@@ -43,7 +43,7 @@ BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)
 class _Messages:
     """What the other process says."""
 
-    def __init__(self, file: IO[str], notify: Callable[[Step], None]) -> None:
+    def __init__(self, file: IO[str], notify: Callable[[Step], None], begin: Callable[[Step], None]) -> None:
         self.step: Step = LOADS
         self.passed: list[str] = []
         self.verdict: Verdict | None = None
@@ -54,6 +54,7 @@ class _Messages:
         self.last_turn = self.last_message = time.monotonic()
         self._reader = Reader(file)
         self._notify = notify
+        self._begin = begin
 
     def read(self) -> bool:
         """Take what is new. Returns whether there was anything."""
@@ -72,6 +73,7 @@ class _Messages:
         self.broken = said.get("broken", self.broken)
         if "step" in said:
             self.step = _step(said["step"])
+            self._begin(self.step)
         if "passed" in said:
             passed = _step(said["passed"])
             self.passed.append(passed.title)
@@ -92,12 +94,15 @@ def _step(said: dict[str, Any]) -> Step:
 
 
 async def judge_apart(
-    exercise: Exercise, submission: Submission, notify: Callable[[Step], None] = lambda step: None
+    exercise: Exercise,
+    submission: Submission,
+    notify: Callable[[Step], None] = lambda step: None,
+    begin: Callable[[Step], None] = lambda step: None,
 ) -> Verdict:
     """Try out the submission as a solution of the exercise, in a process of its own.
 
-    It is tried on the server that the environment names. Calls `notify` with each step that passed. Raises
-    `RuntimeError` if the check itself has an error.
+    It is tried on the server that the environment names. Calls `notify` with each step that passed, and `begin` with
+    each that is begun. Raises `RuntimeError` if the check itself has an error.
     """
     # All that a learner's code takes from a set comes in the same order in each check.
     environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
@@ -108,7 +113,7 @@ async def judge_apart(
         "worker_flags": submission.worker_flags,
     }
     with tempfile.TemporaryDirectory() as folder, Path(folder, MESSAGES).open("w+") as file:
-        messages = _Messages(file, notify)
+        messages = _Messages(file, notify, begin)
         command = ["python", "-m", "checks.apart", folder, json.dumps(told)]
         process = Process(*command, environment=environment, show=True)
         try:

@@ -68,7 +68,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     for scenario in approved:
         await scenario
 
-    yield Step("An approval counts even if it comes before `run` has begun", place(1, "Hint: how to wait"))
+    yield Step("An approval counts even if it comes before `run` has begun", place(1, "Hint: how to wait (point 2)"))
     for scenario in early:
         await scenario
 

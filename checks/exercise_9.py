@@ -109,8 +109,10 @@ class Bench:
         return {**self.reference, **{str(path.relative_to(PROJECT)): text for path, text in files.items()}}
 
 
-async def judge_tests(bench: Bench, notify: Callable[[Step], None]) -> Verdict:
-    """Judge the tests on a bench. Calls `notify` with each step that passed."""
+async def judge_tests(
+    bench: Bench, notify: Callable[[Step], None], begin: Callable[[Step], None] = lambda step: None
+) -> Verdict:
+    """Judge the tests on a bench. Calls `notify` with each step that passed, and `begin` with each that is begun."""
     verdict = Verdict()
     step: Step | None = None
     try:
@@ -119,6 +121,7 @@ async def judge_tests(bench: Bench, notify: Callable[[Step], None]) -> Verdict:
                 verdict.passed.append(step.title)
                 notify(step)
             step = next_step
+            begin(step)
         assert step is not None  # There are some.
         verdict.passed.append(step.title)
         notify(step)
@@ -156,7 +159,8 @@ async def steps(bench: Bench) -> AsyncGenerator[Step, None]:
                 await cancel(tasks)
                 raise await why_not_on_other(bench, name, others[name], failed)
 
-        yield Step(f"They notice {len(MISTAKES)} known mistakes", place(9, "Your task"))
+        notice = Step(f"They notice {len(MISTAKES)} known mistakes", place(9, "Your task"))
+        yield notice
         missed = []
         for mistake, run in on_wrong.items():
             noticed_by = (await run).first_failed
@@ -167,10 +171,11 @@ async def steps(bench: Bench) -> AsyncGenerator[Step, None]:
         await cancel(tasks)
     if missed:
         points = sorted({mistake.point for mistake in missed})
+        numbers = ", ".join(map(str, points))
+        notice.where = EXERCISES[9].place("Your task", f"point{'s' * (len(points) > 1)} {numbers}")
+        noticed = len(MISTAKES) - len(missed)
         raise CheckFailure(
-            f"{len(MISTAKES) - len(missed)} of {len(MISTAKES)} mistakes are noticed.",
-            f"For each there is a test that fails. What is missing: {'point' if len(points) == 1 else 'points'} "
-            f"{', '.join(map(str, points))}.",
+            f"{noticed} of {len(MISTAKES)} mistakes are noticed.", "For each there is a test that fails."
         )
 
 

@@ -8,15 +8,30 @@ from support.terminal import GREEN, RED, colored
 import sys
 import textwrap
 
+from rich.console import Console
+from rich.markup import escape
+
 WIDTH = 110
 
 
 class Report:
-    """Prints the steps of one check."""
+    """Prints the steps of one check. At a terminal, a last line shows which one is under way."""
 
     def __init__(self) -> None:
         """Begin with no step."""
         self.done = 0
+        self._under_way = Console().status("") if sys.stdout.isatty() else None
+
+    def begin(self, step: Step) -> None:
+        """Show that a step is under way."""
+        if self._under_way is not None:
+            self._under_way.update(escape(f"{self.done + 1}. {step.title}"))
+            self._under_way.start()
+
+    def end(self) -> None:
+        """Show no step any more."""
+        if self._under_way is not None:
+            self._under_way.stop()
 
     def passed(self, step: Step) -> None:
         """Print a step that passed."""

@@ -7,6 +7,7 @@ from checks.habits import remarks
 from checks.judge import Submission, Verdict
 from checks.report import Report
 from checks.test_runs import TestRunner
+from commands import progress
 from commands.diff import text_of
 from commands.start import (
     ACTIVITIES,
@@ -32,25 +33,34 @@ MOST_RUNS = 40  # Of a learner's tests, in exercise 9.
 
 
 async def check(exercise: Exercise, version: str | None, worker_flags: list[str]) -> int:
-    """Judge a version and its client, or a worker's flags. Returns the exit code: 0 if all steps pass, else 1.
+    """Judge a version and its client, or a worker's flags, and print it. Returns the exit code: 0 if all steps pass.
 
     By default a learner's own version, where there is nothing to write the solution itself. Raises `UserError` if there
     is no such version, or if no server can be had.
     """
     report = Report()
+    verdict = await judge_files(exercise, version, worker_flags, report)
+    conclude(exercise, verdict, report)
+    if version is None:
+        progress.keep(exercise, verdict)
+    return 0 if verdict.failure is None else 1
+
+
+async def judge_files(exercise: Exercise, version: str | None, worker_flags: list[str], report: Report) -> Verdict:
+    """Judge, and have the report print the steps that pass. For arguments and errors see `check`."""
     try:
         if exercise.writes_tests:
-            verdict = await check_tests(exercise, version, report)
-        else:
-            submission = what_to_judge(exercise, version, worker_flags)
-            begin(exercise, described(exercise, submission))
-            async with own_server():
-                verdict = await judge_apart(exercise, submission, report.passed)
+            return await judge_learners_tests(exercise, version, report)
+        submission = what_to_judge(exercise, version, worker_flags)
+        begin(exercise, described(exercise, submission))
+        async with own_server():
+            return await judge_apart(exercise, submission, report.passed, report.begin)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"The check itself is broken here, sorry: {error}") from error
-    return conclude(exercise, verdict, report)
+    finally:
+        report.end()
 
 
 def begin(exercise: Exercise, what: str) -> None:
@@ -58,7 +68,7 @@ def begin(exercise: Exercise, what: str) -> None:
     print(f"Exercise {exercise.number}: {exercise.title}. Checking {what}", flush=True)
 
 
-async def check_tests(exercise: Exercise, version: str | None, report: Report) -> Verdict:
+async def judge_learners_tests(exercise: Exercise, version: str | None, report: Report) -> Verdict:
     """Judge a learner's tests, or with the name of the exercise's version those of the reference.
 
     Raises `UserError` if there are none, or if no server can be had.
@@ -82,7 +92,7 @@ async def check_tests(exercise: Exercise, version: str | None, report: Report) -
     async with own_server(namespaces) as address:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(TestRunner(address, namespaces, cli), Path(folder), tests, own, reference, report.mistake)
-            verdict = await judge_tests(bench, report.passed)
+            verdict = await judge_tests(bench, report.passed, report.begin)
     if bench.seconds:  # They could be run.
         verdict.remarks = remarks(tests, bench.seconds)
     return verdict
@@ -115,19 +125,22 @@ def described(exercise: Exercise, submission: Submission) -> str:
     return ", ".join(str(file) for file in files if (PROJECT / file).exists())
 
 
-def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> int:
-    """Print what is left to say. Returns the exit code."""
+def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> None:
+    """Print what is left to say."""
     if verdict.failure is not None:
         assert verdict.failed is not None  # A check that has not begun yet finds nothing.
         report.failed(verdict.failed, verdict.failure)
+    else:
+        print(f"\nAll steps pass. {what_next(exercise)}")
     for remark in verdict.remarks:
         report.remark(remark)
-    if verdict.failure is not None:
-        return 1
-    what_next = {
+
+
+def what_next(exercise: Exercise) -> str:
+    """Return how to go on when all steps of an exercise pass."""
+    solution = f"What the solution changes: python workshop.py diff {exercise.number}"
+    next_exercise = EXERCISES.get(exercise.number + 1)
+    return {
         0: "Everything is ready. Go on with: python workshop.py start 1",
         7: "That was the last exercise of part one. Go on with: python workshop.py start 8",
-    }
-    solution = f"What the solution changes: python workshop.py diff {exercise.number}"
-    print(f"\nAll steps pass. {what_next.get(exercise.number, solution)}")
-    return 0
+    }.get(exercise.number, solution if next_exercise is None else f"{solution}\nThen go on: {next_exercise.page}")

@@ -2,6 +2,7 @@
 
 from checks.exercises import STARTED, Exercise
 from checks.solutions import with_suffix
+from commands import progress
 from support import PROJECT
 from support.script import UserError
 from workflow.versions import find_version
@@ -58,6 +59,7 @@ def start(exercise: Exercise, force: bool) -> int:
         file.write_text(text, encoding="utf-8")
     if existing:
         print(f"Your old files are in {aside.relative_to(PROJECT)}.")
+    progress.begin(exercise)
     version = exercise.start.removeprefix("v")
     print(f"Exercise {exercise.number}: {exercise.title}. Your files, for now as in version {version}:")
     for file in files:

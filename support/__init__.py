@@ -38,7 +38,7 @@ if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).absolu
         _stream = getattr(sys, _name) or open(os.devnull, "w")  # noqa: SIM115
         _stream.reconfigure(errors="backslashreplace")
         setattr(sys, _name, _stream)
-    for _package in ("temporalio", "psutil"):
+    for _package in ("temporalio", "psutil", "rich", "watchfiles"):
         if importlib.util.find_spec(_package) is None:
             _ready = PROJECT / ".venv" / "ready"
             sys.exit(

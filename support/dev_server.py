@@ -117,7 +117,7 @@ async def own_server(namespaces: Sequence[str] = ()) -> AsyncIterator[str]:
     cli = await find_temporal_cli()
     for variable in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[variable]
-    os.environ["TEMPORAL_CONFIG_FILE"] = os.devnull
+    os.environ |= {"TEMPORAL_CONFIG_FILE": os.devnull, "TEMPORAL_CLI": cli}
     port = free_port()
     command = [*server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless"]
     command += [f"--namespace={namespace}" for namespace in namespaces]

@@ -55,7 +55,7 @@ def test_the_given_test_notices_nothing_and_all_points_of_the_task_are_named(run
     assert code == 1
     assert output.count("noticed by no test") == len(MISTAKES) == 15
     assert "0 of 15 mistakes are noticed." in output
-    assert "points 1, 2, 3, 4, 5, 6, 7, 8, 9, 10." in output
+    assert "Your task, points 1, 2, 3, 4, 5, 6, 7, 8, 9, 10" in output
 
 
 @pytest.mark.parametrize(
