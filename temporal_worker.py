@@ -4,13 +4,12 @@ It takes workflow tasks and activity tasks from that version's task queue until 
 """
 
 from support.connection import connect
-from support.flags import build_id, named_version, pace
 from support.logs import set_up_logging
 from support.pid_lock import pid_lock
 from support.script import UserError, run_script, stop_event
+from support.worker_flags import read_flags
 from workflow.versions import Version, activities_of
 
-import argparse
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -66,14 +65,9 @@ async def run_worker(version: Version, pace: float, build: str = "") -> int:
 
 def main() -> None:
     """Read the command line and run the worker."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
-    parser.add_argument("--pace", type=pace, default=1.0, help="how long work takes: 0.1 for a tenth (default: 1)")
-    parser.add_argument("--build", type=build_id, default="", metavar="ID", help="build of the code, see exercise 8")
-    arguments = parser.parse_args()
-    version = named_version(arguments.version, parser)
+    flags = read_flags(__doc__)
     set_up_logging()
-    run_script(lambda: run_worker(version, arguments.pace, arguments.build))
+    run_script(lambda: run_worker(flags.version, flags.pace, flags.build))
 
 
 if __name__ == "__main__":

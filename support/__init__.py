@@ -4,7 +4,8 @@ connection     connect to the server that the environment names; the Web UI's ad
 strict_input   refuse input of the wrong shape at once, where the SDK would try it for ever
 script         run a script and end its process: exit codes, Ctrl-C, errors in one line
 flags          readers of values on the command line
-client_flags   the command line of a client
+client_flags   the command line of a client; worker_flags that of a worker
+reload         start a worker anew when its code is saved
 logs           short lines in the log
 pid_lock       which process is a version's worker
 client         what a client says of workers that are missing, and of a workflow's end
