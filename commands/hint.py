@@ -33,7 +33,8 @@ def hint(exercise: Exercise) -> int:
             print(f"What the solution changes: python workshop.py diff {exercise.number}")
         return 0
     wanted = points(known.look_at)
-    title = next((each for each in left if each in known.look_at or points(each) & wanted), left[0])
+    fitting = [each for each in left if each in known.look_at] + [each for each in left if points(each) & wanted]
+    title = [*fitting, *left][0]
     show(f"**{title}**\n\n{hints[title].strip()}")
     print(f"\n({len(hints) - len(left) + 1} of {len(hints)} hints of {exercise.page})")
     progress.keep_hint(exercise, title)

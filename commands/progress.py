@@ -76,7 +76,7 @@ def _write(all_progress: dict[int, Progress]) -> None:
 
 def now() -> str:
     """Return the time of day, as the file has it."""
-    return datetime.now().isoformat(timespec="seconds")
+    return datetime.now().isoformat(timespec="milliseconds")
 
 
 def begin(exercise: Exercise) -> None:

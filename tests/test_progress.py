@@ -46,7 +46,7 @@ def test_who_has_not_begun_is_told_where_to_begin(capsys: pytest.CaptureFixture[
     output = told(capsys)
     assert all(f"{each.number}  {each.title}" in output for each in EXERCISES.values())
     assert "Begin with exercises/0_run_it.md." in output
-    with pytest.raises(UserError, match="workshop.py start 1"):
+    with pytest.raises(UserError, match=r"workshop\.py start 1"):
         progress.current_exercise()
 
 
