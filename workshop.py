@@ -8,6 +8,7 @@ python workshop.py watch 1      is it right, again whenever you save a file
 python workshop.py hint 1       one hint of the page
 python workshop.py diff 1       what the solution changes
 python workshop.py demo         one full patch on a real server
+python workshop.py room         for trainers: where the learners of a room are
 """
 
 import argparse
@@ -23,6 +24,7 @@ try:
     from commands.doctor import doctor
     from commands.hint import hint
     from commands.progress import current_exercise
+    from commands.room import room
     from commands.start import start
     from commands.status import status
     from commands.watch import watch
@@ -64,6 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
     help = f"number of the exercise, {span(SOLVED)}"
     diffing.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
     diffing.add_argument("--mine", action="store_true", help="compare your own files with the solution")
+    board = commands.add_parser("room", help="show where the learners of a room are, who report to this server")
+    board.add_argument("--once", action="store_true", help="print it once, and end")
+    board.add_argument("--anonymous", action="store_true", help="show no names, as on a beamer")
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
     return parser
 
@@ -82,6 +87,8 @@ def main() -> None:
             return await doctor()
         if command == "demo":
             return await demo()
+        if command == "room":
+            return await room(arguments.once, arguments.anonymous)
         if command is None:
             return status()
         if command == "watch":

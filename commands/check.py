@@ -20,6 +20,8 @@ from commands.start import (
     learners_workflow,
     text_at,
 )
+from room.report import Room, find_room
+from room.report import report as report_to
 from support import PROJECT
 from support.dev_server import own_server
 from support.script import UserError
@@ -38,11 +40,12 @@ async def check(exercise: Exercise, version: str | None, worker_flags: list[str]
     By default a learner's own version, where there is nothing to write the solution itself. Raises `UserError` if there
     is no such version, or if no server can be had.
     """
+    room = find_room() if version is None else None
     report = Report()
     verdict = await judge_files(exercise, version, worker_flags, report)
     conclude(exercise, verdict, report)
     if version is None:
-        progress.keep(exercise, verdict)
+        await keep(exercise, verdict, room)
     return 0 if verdict.failure is None else 1
 
 
@@ -123,6 +126,15 @@ def described(exercise: Exercise, submission: Submission) -> str:
     if submission.version == "mine" and exercise.writes_activities:
         files.append(Path("workflow", "activities_mine.py"))
     return ", ".join(str(file) for file in files if (PROJECT / file).exists())
+
+
+async def keep(exercise: Exercise, verdict: Verdict, room: Room | None) -> None:
+    """Keep how a check of a learner's own files ended, and report it to the room, if there is one."""
+    known = progress.keep(exercise, verdict)
+    if room is not None:
+        step = verdict.failed.title if verdict.failed else ""
+        message = verdict.failure.seen if verdict.failure else ""
+        print(f"\n{await report_to(room, exercise.number, step, message, known.tries)}")
 
 
 def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> None:

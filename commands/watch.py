@@ -3,9 +3,9 @@
 from checks.exercises import STARTED, Exercise
 from checks.judge import Verdict
 from checks.report import Report
-from commands import progress
-from commands.check import conclude, judge_files
+from commands.check import conclude, judge_files, keep
 from commands.start import ACTIVITIES, CLIENT, TESTS, WORKFLOW
+from room.report import Room, find_room
 from support.script import UserError
 
 import asyncio
@@ -22,9 +22,10 @@ PAUSE = 200  # Milliseconds without a change, after which what was saved is chec
 class Watch:
     """Checks an exercise again and again, and knows how it ended the last time."""
 
-    def __init__(self, exercise: Exercise) -> None:
-        """Begin with no check."""
+    def __init__(self, exercise: Exercise, room: Room | None) -> None:
+        """Begin with no check. Each is reported to the room, if there is one."""
         self.exercise = exercise
+        self._room = room
         self._last: Verdict | None = None
 
     async def check(self, saved: list[str]) -> None:
@@ -39,7 +40,7 @@ class Watch:
             print(error)
         else:
             conclude(self.exercise, verdict, report)
-            progress.keep(self.exercise, verdict)
+            await keep(self.exercise, verdict, self._room)
             if self._last is not None:
                 print(f"\nSince the last time: {difference(self._last, verdict)}")
             self._last = verdict
@@ -58,7 +59,7 @@ async def watch(exercise: Exercise) -> int:
         )
     if not (TESTS if exercise.writes_tests else WORKFLOW).exists():
         raise UserError(f"You have no files of your own yet: python workshop.py start {exercise.number}")
-    watched, known = Watch(exercise), contents()
+    watched, known = Watch(exercise, find_room()), contents()
     checking = asyncio.create_task(watched.check([]))
     try:
         # The folders: editors replace a file by a new one of that name.
