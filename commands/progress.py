@@ -82,7 +82,8 @@ def now() -> str:
 def begin(exercise: Exercise) -> None:
     """Keep that the exercise is under way, from its beginning."""
     found = read()
-    found[exercise.number] = Progress(begun_at=now(), passed_at=_of(found, exercise).passed_at)
+    before = _of(found, exercise)
+    found[exercise.number] = Progress(tries=before.tries, begun_at=now(), passed_at=before.passed_at)
     _write(found)
 
 

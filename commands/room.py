@@ -8,6 +8,7 @@ from support.script import stop_event
 
 import asyncio
 import contextlib
+import logging
 import re
 import time
 from collections import Counter
@@ -39,6 +40,7 @@ async def room(once: bool, anonymous: bool) -> int:
     no server.
     """
     client = await connect()
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # Of reports that make no sense, which are dropped.
     stop = stop_event()
     async with Worker(client, task_queue=TASK_QUEUE, workflows=[RoomWorkflow]):
         await client.start_workflow(
@@ -86,10 +88,10 @@ def standings(board: Board, names: dict[str, str], failing: Counter[str], now: f
     """Return the table of the learners: who is stuck comes first, the longest on top."""
     stuck = sum(is_stuck(each, now) for each in board.standings.values())
     table = Table(title=f"{len(board.standings)} learners, {stuck} stuck", expand=True, title_justify="left")
-    table.add_column("learner", no_wrap=True)
+    table.add_column("learner", no_wrap=True, max_width=20)
     for number in EXERCISES:
         table.add_column(str(number), width=1)
-    table.add_column("step that is not done", ratio=1)
+    table.add_column("step that is not done", no_wrap=True, ratio=1)
     for title in ("for", "tries", "failing tasks"):
         table.add_column(title, justify="right")
 

@@ -4,13 +4,15 @@ Each report is a signal, so none is lost while the trainer's laptop sleeps: it w
 long, the workflow continues as new, with what it knows as its input.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from temporalio import workflow
 
 REPORTS_PER_RUN = 500
-# So much a board has room for, whoever reports: learners, messages that are counted, letters of a text.
-MOST_LEARNERS, MOST_MESSAGES, MOST_LETTERS = 200, 500, 200
+# So much a board has room for: learners, messages that are counted, letters of a text, tries.
+MOST_LEARNERS, MOST_MESSAGES, MOST_LETTERS, MOST_TRIES = 200, 500, 200, 999
+NAME = "[A-Za-z0-9_.-]{1,40}"
 
 
 @dataclass
@@ -63,20 +65,23 @@ class RoomWorkflow:
     @workflow.signal
     def report(self, report: Report) -> None:
         self._reports += 1
-        learner, step, message = (readable(text) for text in (report.learner, report.step, report.message))
-        known = self._board.standings.get(learner)
-        if not 0 <= report.exercise < 100 or (known is None and len(self._board.standings) >= MOST_LEARNERS):
+        standings, messages = self._board.standings, self._board.messages
+        known = standings.get(report.learner)
+        if not re.fullmatch(NAME, report.learner) or not 0 <= report.exercise < 100:
+            return  # Anybody may report anything: that harms nobody else's line.
+        if known is None and len(standings) >= MOST_LEARNERS:
             return
+        step, message, tries = readable(report.step), readable(report.message), min(report.tries, MOST_TRIES)
         now = workflow.time()
-        standing = Standing(Report(learner, report.exercise, step, message, report.tries), now, now, 1, [])
+        standing = Standing(Report(report.learner, report.exercise, step, message, tries), now, now, 1, [])
         if known is not None:
             standing.passed = known.passed
             if (known.report.exercise, known.report.step) == (report.exercise, step):
                 standing.since, standing.times = known.since, known.times + 1
         if not step:
             standing.passed = sorted({*standing.passed, report.exercise})
-        self._board.standings[learner] = standing
-        messages, key = self._board.messages, f"{report.exercise}: {message}"
+        standings[report.learner] = standing
+        key = f"{report.exercise}: {message}"
         if step and (key in messages or len(messages) < MOST_MESSAGES):
             messages[key] = messages.get(key, 0) + 1
 
