@@ -30,6 +30,9 @@ QUICK_TASKS += ["--dynamic-config-value", 'frontend.keepAliveTimeout="1s"']
 # While a run's code is at work, the server keeps one query to it waiting and refuses all others. A client and the Web
 # UI may well ask at the same moment.
 QUICK_TASKS += ["--dynamic-config-value", "history.MaxBufferedQueryCount=20"]
+# A run whose code fails again and again gets the search attribute TemporalReportedProblems at its second failure, by
+# which the Web UI and the room's board find it. By default that takes five failures, a minute.
+QUICK_TASKS += ["--dynamic-config-value", "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2"]
 # The pragmas make the SQLite file 2.5 times as fast. What they give up is that a power cut, unlike a crash, may lose
 # the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
 FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]
