@@ -222,7 +222,7 @@ def test_a_run_on_the_server_is_known_by_its_learner(workflow_id: str, learner: 
     assert board.learner_of(workflow_id) == learner
 
 
-@workflow.defn
+@workflow.defn(sandboxed=False)
 class Broken:
     """Its task fails again and again."""
 
