@@ -227,8 +227,8 @@ class Broken:
     """Its task fails again and again."""
 
     @workflow.run
-    async def run(self) -> None:
-        raise RuntimeError("broken")
+    async def run(self, reason: str) -> None:
+        raise RuntimeError(reason)
 
 
 async def test_runs_whose_code_fails_are_found_by_their_learner(
@@ -238,7 +238,7 @@ async def test_runs_whose_code_fails_are_found_by_their_learner(
     monkeypatch.setenv("WORKSHOP_LEARNER", learner)
     id = find_version("v3").workflow_id
     async with Worker(client, task_queue=id, workflows=[Broken]):
-        handle = await client.start_workflow(Broken.run, id=id, task_queue=id)
+        handle = await client.start_workflow(Broken.run, "broken", id=id, task_queue=id)
         while True:  # The server takes a moment to list it.
             failing = [each.id async for each in client.list_workflows(board.FAILING)]
             if learner in map(board.learner_of, failing):
