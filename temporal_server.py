@@ -1,12 +1,13 @@
 """Starts the Temporal development server with its Web UI:  python temporal_server.py
 
-It is the server of the real Temporal CLI, and listens on this machine only. The history of all workflows is kept in
-the file temporal.db, and is there again at the next start. Ctrl-C or SIGTERM stops it.
+It is the server of the real Temporal CLI, and listens on this machine only, unless --listen opens it. The history of
+all workflows is kept in the file temporal.db, and is there again at the next start. Ctrl-C or SIGTERM stops it.
 """
 
 from support import PROJECT
 from support.dev_server import SERVER_ENVIRONMENT, prepare_database, server_answers, server_command
-from support.ports import UI_PORT_DISTANCE, port_is_taken
+from support.flags import ip_address
+from support.ports import THIS_MACHINE, UI_PORT_DISTANCE, is_own_address, own_addresses, port_is_taken
 from support.script import UserError, run_script
 from support.temporal_cli import find_temporal_cli, what_it_is
 
@@ -14,16 +15,25 @@ import argparse
 import os
 from pathlib import Path
 
+OPEN = """
+THIS SERVER IS OPEN: it listens at {address}, ports {port} and {ui_port} (Web UI).
+Everybody who reaches these may do everything: there is no login, and nothing is encrypted.
+So only in a network that you trust, and with nothing secret in it.
+"""
 
-async def become_server(port: int, ui_port: int, database: Path | None) -> int:
+
+async def become_server(address: str, port: int, ui_port: int, database: Path | None) -> int:
     """Replace this process by the server, so that signals and exit code are the server's own.
 
-    Raises `UserError` if a port is taken, if the file can't be used or if there is no CLI.
+    It listens at this IP address. Raises `UserError` if that is none of this machine, if a port is taken, if the file
+    can't be used or if there is no CLI.
     """
+    if not is_own_address(address):
+        raise UserError(f"{address} is no address of this machine. It has {', '.join(own_addresses())}.")
     if await server_answers(port):
         raise UserError(f"A Temporal server runs at localhost:{port} already: just use it.")
     for number, flag in ((port, "--port"), (ui_port, "--ui-port")):
-        if port_is_taken(number):
+        if port_is_taken(number, address):
             raise UserError(f"Port {number} is taken by another program: stop that one, or choose another with {flag}.")
     cli = await find_temporal_cli()
     history = "in memory, gone when the server stops"
@@ -34,7 +44,9 @@ async def become_server(port: int, ui_port: int, database: Path | None) -> int:
         os.chdir(database.parent)
         database = Path(database.name)
     print(f"History: {history}", flush=True)
-    os.execve(cli, server_command(cli, port, ui_port, database), {**os.environ, **SERVER_ENVIRONMENT})
+    if address != THIS_MACHINE:
+        print(OPEN.format(address=address, port=port, ui_port=ui_port), flush=True)
+    os.execve(cli, server_command(cli, port, ui_port, database, address), {**os.environ, **SERVER_ENVIRONMENT})
 
 
 async def print_cli() -> int:
@@ -51,6 +63,13 @@ def main() -> None:
     parser.add_argument("--ui-port", type=int, help="port of the Web UI (default: 1000 above --port)")
     parser.add_argument("--database", default="temporal.db", help="file that keeps the history (default: temporal.db)")
     parser.add_argument("--temporary", action="store_true", help="keep the history in memory only")
+    parser.add_argument(
+        "--listen",
+        type=ip_address,
+        default=THIS_MACHINE,
+        metavar="ADDRESS",
+        help="IP address of this machine at which others reach the server, who may then do everything there",
+    )
     parser.add_argument("--find-cli", action="store_true", help="get the Temporal CLI, print where it is, and stop")
     arguments = parser.parse_args()
     if arguments.find_cli:
@@ -62,7 +81,7 @@ def main() -> None:
     if arguments.port == ui_port:
         parser.error(f"--port and --ui-port are both {ui_port}")
     database = None if arguments.temporary else (PROJECT / arguments.database).resolve()
-    run_script(lambda: become_server(arguments.port, ui_port, database))
+    run_script(lambda: become_server(arguments.listen, arguments.port, ui_port, database))
 
 
 if __name__ == "__main__":

@@ -123,12 +123,13 @@ async def look_for_worker(handle: WorkflowHandle[Any, Any], version: Version) ->
         if (await handle.describe()).history_length > 2:
             return
         await asyncio.sleep(0.05)
-    remedy = f"Start one in another terminal: python temporal_worker.py {version.name}"
+    name = f"WORKSHOP_LEARNER={version.learner} " if version.learner else ""
+    remedy = f"Start one in another terminal: {name}python temporal_worker.py {version.name}"
     others = [worker.learner for worker in running_workers() if worker.version == version.name]
     if others and version.learner not in others:
-        name = others[0]
         remedy = (
-            f"The one that runs in this folder takes tasks of WORKSHOP_LEARNER={name or 'nobody'} only, this client's "
+            f"The one that runs in this folder takes tasks of WORKSHOP_LEARNER={others[0] or 'nobody'} only, this "
+            "client's "
         )
         remedy += f"are of {version.learner or 'nobody'}. It must be the same in all terminals."
     print(f"No worker of {version.name} answers, so the workflow waits. {remedy}", flush=True)

@@ -7,6 +7,7 @@ from support.strict_input import RightArguments, strict_data_converter
 import asyncio
 import os
 import re
+import socket
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +17,9 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-CONNECT_TIMEOUT = 10.0  # Seconds.
+# Seconds.
+CONNECT_TIMEOUT = 10.0
+REACH_TIMEOUT = 3.0
 DEFAULT_ADDRESS = "localhost:7233"  # Where temporal_server.py listens.
 NO_TLS = (
     "TLS or an API key is set, in TEMPORAL_TLS, TEMPORAL_TLS_..., TEMPORAL_API_KEY or your Temporal configuration "
@@ -73,8 +76,8 @@ async def connect(runtime: Runtime | None = None) -> Client:
         if address == DEFAULT_ADDRESS:
             problem = "Start one in another terminal: python temporal_server.py"
         else:
-            reason = str(error).partition(": tonic")[0]  # What follows is how the SDK's core prints its own objects.
-            problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? ({reason})"
+            reason = await asyncio.to_thread(why_no_connection, address) or str(error).partition(": tonic")[0]
+            problem = f"TEMPORAL_ADDRESS or your Temporal configuration file names it: is it right? {reason}"
         raise UserError(f"No Temporal server answers at {address}. {problem}") from error
     try:
         await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
@@ -88,6 +91,22 @@ async def connect(runtime: Runtime | None = None) -> Client:
         if error.status is RPCStatusCode.UNAVAILABLE:
             raise
     return client
+
+
+def why_no_connection(address: str) -> str:
+    """Return in words why there is no connection to this host and port, or nothing if there is one."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_TIMEOUT):
+            return ""
+    except socket.gaierror:
+        return f"No machine is known by the name {host}."
+    except ConnectionRefusedError:
+        return f"The machine {host} answers, but nothing listens at its port {port}."
+    except TimeoutError:
+        return f"The machine {host} does not answer at port {port}: it is another network, or a firewall is between."
+    except OSError as error:
+        return f"{host}: {error.strerror or error}."
 
 
 def asks_for_tls(config: dict[str, Any]) -> bool:

@@ -44,6 +44,15 @@ def build_id(text: str) -> str:
     return text
 
 
+def ip_address(text: str) -> str:
+    """Return the text as it is. Raises `ArgumentTypeError` if it is no IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no IP address, as 192.168.1.5 is") from None
+    return text
+
+
 def metrics_address(text: str) -> str:
     """Return the text as it is. Raises `ArgumentTypeError` if it is not an IP address with a port."""
     host, _, port = text.rpartition(":")

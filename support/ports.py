@@ -3,25 +3,45 @@
 `python -m support.ports 9090 3000` ends with exit code 1 if another program holds one of them, and says so.
 """
 
+import ipaddress
 import random
 import socket
 import sys
 
+import psutil
+
+THIS_MACHINE = "127.0.0.1"  # Where nobody else can reach what listens.
 UI_PORT_DISTANCE = 1000  # The development server has its Web UI so many ports above its own.
 # Below the ports that a system gives to outgoing connections, of which any may be taken a moment later.
 FREE_PORTS = range(10_000, 31_000)
 _given: set[int] = set()
 
 
-def port_is_taken(port: int) -> bool:
-    """Return whether another program listens on this port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
+def port_is_taken(port: int, address: str = THIS_MACHINE) -> bool:
+    """Return whether another program listens on this port of this machine, at one of its IP addresses."""
+    return not _can_bind(address, port)
+
+
+def is_own_address(address: str) -> bool:
+    """Return whether this machine has the IP address."""
+    return _can_bind(address, 0)
+
+
+def own_addresses() -> list[str]:
+    """Return this machine's IP addresses at which others may reach it."""
+    found = [each.address for all_of_one in psutil.net_if_addrs().values() for each in all_of_one]
+    return sorted(each for each in found if _can_bind(each, 0) and not ipaddress.ip_address(each).is_loopback)
+
+
+def _can_bind(address: str, port: int) -> bool:
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def free_port() -> int:
