@@ -7,33 +7,37 @@ all workflows is kept in the file temporal.db, and is there again at the next st
 from support import PROJECT
 from support.dev_server import SERVER_ENVIRONMENT, prepare_database, server_answers, server_command
 from support.flags import ip_address
-from support.ports import THIS_MACHINE, UI_PORT_DISTANCE, is_own_address, own_addresses, port_is_taken
-from support.script import UserError, run_script
+from support.forward import forward
+from support.ports import THIS_MACHINE, UI_PORT_DISTANCE, own_addresses, port_is_taken
+from support.processes import Process
+from support.script import UserError, run_script, stop_event
 from support.temporal_cli import find_temporal_cli, what_it_is
 
 import argparse
+import asyncio
 import os
 from pathlib import Path
 
 OPEN = """
-THIS SERVER IS OPEN: it listens at {address}, ports {port} and {ui_port} (Web UI).
-Everybody who reaches these may do everything: there is no login, and nothing is encrypted.
+THIS SERVER IS OPEN: it listens at {address} too, ports {port} and {ui_port} (Web UI).
+Everybody who reaches these may do everything there: no login, no encryption.
 So only in a network that you trust, and with nothing secret in it.
 """
 
 
-async def become_server(address: str, port: int, ui_port: int, database: Path | None) -> int:
-    """Replace this process by the server, so that signals and exit code are the server's own.
+async def run_server(address: str, port: int, ui_port: int, database: Path | None) -> int:
+    """Run the server until somebody stops it. Returns its exit code.
 
-    It listens at this IP address. Raises `UserError` if that is none of this machine, if a port is taken, if the file
-    can't be used or if there is no CLI.
+    Others reach it at this IP address, if that is another than 127.0.0.1: where nobody else does, this process becomes
+    the server, so that signals and exit code are the server's own. Raises `UserError` if the address is none of this
+    machine, if a port is taken, if the file can't be used or if there is no CLI.
     """
-    if not is_own_address(address):
-        raise UserError(f"{address} is no address of this machine. It has {', '.join(own_addresses())}.")
+    if address != THIS_MACHINE and address not in own_addresses():
+        raise UserError(f"--listen: this machine has no address {address}, but {', '.join(own_addresses()) or 'none'}.")
     if await server_answers(port):
         raise UserError(f"A Temporal server runs at localhost:{port} already: just use it.")
     for number, flag in ((port, "--port"), (ui_port, "--ui-port")):
-        if port_is_taken(number, address):
+        if port_is_taken(number) or port_is_taken(number, address):
             raise UserError(f"Port {number} is taken by another program: stop that one, or choose another with {flag}.")
     cli = await find_temporal_cli()
     history = "in memory, gone when the server stops"
@@ -44,9 +48,22 @@ async def become_server(address: str, port: int, ui_port: int, database: Path | 
         os.chdir(database.parent)
         database = Path(database.name)
     print(f"History: {history}", flush=True)
-    if address != THIS_MACHINE:
+    command = server_command(cli, port, ui_port, database)
+    if address == THIS_MACHINE:
+        os.execve(cli, command, {**os.environ, **SERVER_ENVIRONMENT})
+    stop = stop_event()
+    server = Process(*command, folder=Path.cwd(), environment=SERVER_ENVIRONMENT, show=True)
+    try:
+        for number in (port, ui_port):
+            await forward(address, number)
         print(OPEN.format(address=address, port=port, ui_port=ui_port), flush=True)
-    os.execve(cli, server_command(cli, port, ui_port, database, address), {**os.environ, **SERVER_ENVIRONMENT})
+        await asyncio.wait(
+            [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(server.ended())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        return await server.stop()
+    finally:
+        server.kill()
 
 
 async def print_cli() -> int:
@@ -68,7 +85,7 @@ def main() -> None:
         type=ip_address,
         default=THIS_MACHINE,
         metavar="ADDRESS",
-        help="IP address of this machine at which others reach the server, who may then do everything there",
+        help="IP address of this machine at which others may reach the server, and do everything there",
     )
     parser.add_argument("--find-cli", action="store_true", help="get the Temporal CLI, print where it is, and stop")
     arguments = parser.parse_args()
@@ -81,7 +98,7 @@ def main() -> None:
     if arguments.port == ui_port:
         parser.error(f"--port and --ui-port are both {ui_port}")
     database = None if arguments.temporary else (PROJECT / arguments.database).resolve()
-    run_script(lambda: become_server(arguments.listen, arguments.port, ui_port, database))
+    run_script(lambda: run_server(arguments.listen, arguments.port, ui_port, database))
 
 
 if __name__ == "__main__":

@@ -101,9 +101,9 @@ def _lock(database: Path) -> None:
     os.set_inheritable(file, True)
 
 
-def server_command(cli: str, port: int, ui_port: int, database: Path | None, address: str = THIS_MACHINE) -> list[str]:
+def server_command(cli: str, port: int, ui_port: int, database: Path | None) -> list[str]:
     """Return the command that runs the server on these ports, with its history in a file or in memory."""
-    command = [cli, "server", "start-dev", "--ip", address, "--port", str(port), "--ui-port", str(ui_port)]
+    command = [cli, "server", "start-dev", "--ip", THIS_MACHINE, "--port", str(port), "--ui-port", str(ui_port)]
     command += [*QUICK_TASKS, "--log-level", "error"]
     return command + (["--db-filename", str(database), *FAST_SQLITE] if database else [])
 

@@ -22,15 +22,10 @@ def port_is_taken(port: int, address: str = THIS_MACHINE) -> bool:
     return not _can_bind(address, port)
 
 
-def is_own_address(address: str) -> bool:
-    """Return whether this machine has the IP address."""
-    return _can_bind(address, 0)
-
-
 def own_addresses() -> list[str]:
-    """Return this machine's IP addresses at which others may reach it."""
+    """Return the IP addresses of this machine, but for 127.0.0.1."""
     found = [each.address for all_of_one in psutil.net_if_addrs().values() for each in all_of_one]
-    return sorted(each for each in found if _can_bind(each, 0) and not ipaddress.ip_address(each).is_loopback)
+    return sorted(each for each in found if each != THIS_MACHINE and _can_bind(each, 0))
 
 
 def _can_bind(address: str, port: int) -> bool:
