@@ -130,7 +130,8 @@ def make_folder(folder: Path, files: dict[str, str]) -> None:
     shutil.copytree(
         PROJECT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__", "*_mine.py")
     )
-    for file in [PROJECT / "pyproject.toml", *PROJECT.glob("*_mine.json")]:
+    helpers = [each for pattern in ("conftest.py", "*_mine.py", "*_mine.json") for each in PROJECT.glob(pattern)]
+    for file in [PROJECT / "pyproject.toml", *helpers]:
         shutil.copy2(file, folder)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -201,6 +202,8 @@ class _Teller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or not report.passed:
             says = "" if report.passed else f"fails: {_reason(report)}" if report.failed else "is skipped"
+            if hasattr(report, "wasxfail"):
+                says = "is marked as one that fails"
             self._say(outcome=vars(Outcome(_name(report.nodeid), report.passed, report.duration, says)))
 
 

@@ -81,13 +81,14 @@ async def judge_learners_tests(exercise: Exercise, version: str | None, report: 
     reference[BEFORE.name] = text_of(BEFORE) if BEFORE.exists() else for_learner(text_at("before_v9.json"))
     if version is None or version.lower() == "mine":
         if not TESTS.exists():
-            raise UserError(f"You have no tests of your own yet: python workshop.py start {exercise.number}")
+            force = " --force" if WORKFLOW.exists() else ""
+            raise UserError(f"You have no tests of your own yet: python workshop.py start {exercise.number}{force}")
         tests = text_of(TESTS)
         own = {name: text_of(PROJECT / name) for name in reference if (PROJECT / name).exists()}
-        begin(exercise, f"{TESTS.name}. It takes half a minute.")
+        begin(exercise, f"{TESTS.name}. It takes up to a minute.")
     elif version.lower() == exercise.solution:
         tests, own = for_learner(text_at("test_v9.py")), reference
-        begin(exercise, "test_v9.py. It takes half a minute.")
+        begin(exercise, "test_v9.py. It takes up to a minute.")
     else:
         raise UserError(f"--version: in exercise {exercise.number} there are tests of {exercise.solution} only.")
     cli = await find_temporal_cli()

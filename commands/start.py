@@ -16,7 +16,7 @@ WORKFLOW = PROJECT / "workflow" / "system_patch_workflow_mine.py"
 ACTIVITIES = PROJECT / "workflow" / "activities_mine.py"
 CLIENT = PROJECT / "temporal_client_mine.py"
 TESTS = PROJECT / "test_mine.py"
-BEFORE = PROJECT / "before_mine.json"  # A run from before exercise 8's change: made there, or else by `start`.
+BEFORE = PROJECT / "before_mine.json"  # A run from before exercise 8's change.
 SOLUTION_BEGINS = "\n\n# Exercise 9: the solution.\n"  # In the file with the tests of the reference.
 OLD = PROJECT / "old"
 
@@ -31,7 +31,10 @@ def start(exercise: Exercise, force: bool) -> int:
         raise UserError(
             f"In exercise {exercise.number} there is nothing to write, so nothing to start: {exercise.page}"
         )
-    existing = [file for file in (WORKFLOW, ACTIVITIES, CLIENT, TESTS) if file.exists()]
+    own = [WORKFLOW, ACTIVITIES, CLIENT, TESTS]
+    if exercise.writes_tests:
+        own.append(BEFORE)
+    existing = [file for file in own if file.exists()]
     if existing and not force:
         raise UserError(
             f"You have files already, {for_exercise()}: {', '.join(file.name for file in existing)}. "
@@ -50,9 +53,7 @@ def start(exercise: Exercise, force: bool) -> int:
     if exercise.writes_activities:
         files[ACTIVITIES] = learners_activities(exercise)
     if exercise.writes_tests:
-        files[TESTS] = learners_tests()
-        if not BEFORE.exists():
-            files[BEFORE] = for_learner(text_at("before_v9.json"))
+        files |= {TESTS: learners_tests(), BEFORE: for_learner(text_at("before_v9.json"))}
     else:
         files[CLIENT] = learners_client(exercise.number)
     for file, text in files.items():

@@ -107,9 +107,9 @@ async def test_a_test_that_passes_at_a_second_run_is_told(runner: TestRunner, tm
 
 
 async def test_a_test_that_needs_another_one_is_told(runner: TestRunner, tmp_path: Path) -> None:
-    added = "seen = []\ndef test_first(client):\n    seen.append(1)\ndef test_second():\n    assert seen"
+    added = "seen = []\ndef test_first():\n    seen.append(1)\ndef test_second():\n    assert seen"
     assert re.match(
-        "1: test_second fails: .* if the quick tests are run", await verdict_on(runner, tmp_path, added=added)
+        "1: test_second fails: .* if the tests are run from the last", await verdict_on(runner, tmp_path, added=added)
     )
 
 
