@@ -5,10 +5,12 @@ python workshop.py start 1
 python workshop.py check 1
 python workshop.py diff 1
 python workshop.py demo
+python workshop.py kit
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 if sys.version_info < (3, 10):  # noqa: UP036 - Whoever has an older one is told so.
     sys.exit("The workshop needs Python 3.10 or newer: make PYTHON=python3.12 demo")
@@ -18,6 +20,7 @@ try:
     from commands.demo import demo
     from commands.diff import diff
     from commands.doctor import doctor
+    from commands.kit import FOLDER, PYTHONS, kit, platform_and_path
     from commands.start import start
     from support.script import run_script
 except ImportError as error:
@@ -51,6 +54,13 @@ def make_parser() -> argparse.ArgumentParser:
     diffing.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
     diffing.add_argument("--mine", action="store_true", help="compare your own files with the solution")
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
+    packing = commands.add_parser("kit", help="make archives from which others set up without a network")
+    packing.add_argument("--python", action="append", choices=PYTHONS, help="for this version only (default: all)")
+    help = "the Temporal CLI of another platform, unpacked, to make a kit for that too"
+    packing.add_argument(
+        "--cli", action="append", default=[], type=platform_and_path, metavar="PLATFORM=PATH", help=help
+    )
+    packing.add_argument("--into", type=Path, default=FOLDER, help="folder of the archives (default: %(default)s)")
     return parser
 
 
@@ -68,6 +78,8 @@ def main() -> None:
             return await doctor()
         if command == "demo":
             return await demo()
+        if command == "kit":
+            return await kit(arguments.python or PYTHONS, dict(arguments.cli), arguments.into)
         assert exercise is not None  # All others have one.
         if command == "start":
             return start(exercise, arguments.force)
