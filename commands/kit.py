@@ -98,11 +98,11 @@ async def make_kit(platform: str, pythons: Sequence[str], cli: Path, folder: Pat
                 await download_wheels(platform, python, wheels)
         archive = Path(unfinished, f"workshop-kit-{platform}.zip")
         async with progress(f"Packing {archive.name}"):
-            with ZipFile(archive, "w") as kit:
-                kit.writestr(LABEL, json.dumps({"platform": platform, "pythons": pythons}))
+            with ZipFile(archive, "w") as packed:
+                packed.writestr(LABEL, json.dumps({"platform": platform, "pythons": pythons}))
                 for wheel in sorted(wheels.iterdir()):  # They are compressed already.
-                    await pack(kit, wheel, f"{WHEELS}/{wheel.name}", ZIP_STORED)
-                await pack(kit, cli, CLI, ZIP_DEFLATED)
+                    await pack(wheel, packed, f"{WHEELS}/{wheel.name}", ZIP_STORED)
+                await pack(cli, packed, CLI, ZIP_DEFLATED)
         return archive.replace(folder / archive.name)
 
 
@@ -131,11 +131,11 @@ def build_requirements() -> list[str]:
     return requirements
 
 
-async def pack(kit: ZipFile, file: Path, name: str, method: int) -> None:
-    """Put a file into a kit, under this name."""
+async def pack(file: Path, archive: ZipFile, name: str, method: int) -> None:
+    """Put a file into an archive, under this name, by one of zipfile's methods."""
     entry = ZipInfo(name)
     entry.compress_type = method
-    with file.open("rb") as source, kit.open(entry, "w") as target:
+    with file.open("rb") as source, archive.open(entry, "w") as target:
         while block := source.read(BLOCK_SIZE):
             target.write(block)
             await asyncio.sleep(0)  # A Ctrl-C is seen here.

@@ -111,10 +111,10 @@ def run(*command: str) -> None:
         process.wait()
         raise
     if process.returncode != 0:
-        said = (re.findall(r"^ *ERROR: (.*)", output, re.MULTILINE) or [" ".join(output.split())])[-1]
-        wrong_kit = " The kit was made from another version of the workshop: ask for a new one."
-        remedy = wrong_kit if "No matching distribution" in said else ""
-        raise KitError(f"`{command[2]}` says: {said.rstrip('.')}.{remedy}")
+        said = (re.findall(r"^ *ERROR: (.*)", output, re.MULTILINE) or [" ".join(output.split())])[0].rstrip(".")
+        does_not_fit = re.search("No matching distribution|ResolutionImpossible", output)
+        remedy = " Ask for a kit of this version of the workshop, or is this system very old?" if does_not_fit else ""
+        raise KitError(f"`{command[2]}` says: {said}.{remedy}")
 
 
 def main() -> None:
@@ -137,7 +137,8 @@ def main() -> None:
     except KitError as error:
         sys.exit(str(error))
     except OSError as error:
-        sys.exit(f"{error.filename or 'Setting up'}: {error.strerror}. Mend that, then start this again.")
+        remedy = "Make room, or take a folder that you may write to, and start this again."
+        sys.exit(f"{error.filename or PROJECT}: {error.strerror}. {remedy}")
     except KeyboardInterrupt:
         print("\nStopped. Nothing half-made is left: start it again.", file=sys.stderr)
         sys.exit(130)
