@@ -74,7 +74,7 @@ async def kit(pythons: Sequence[str], clis: dict[str, Path], folder: Path) -> in
         where = "https://docs.temporal.io/cli has it. Unpack it, and say where: "
         print(f"None for {' and '.join(missing)}, whose Temporal CLI is not here. {where}--cli {missing[0]}=PATH")
     if clis:
-        print(f"With a kit, in a copy of this folder: make demo KIT={file.name}")
+        print("With a kit, in a copy of this folder: make demo KIT=path/to/kit.zip")
     return 0 if clis else 2
 
 

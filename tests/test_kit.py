@@ -18,10 +18,13 @@ import shutil
 import signal
 import sys
 from collections import namedtuple
+from importlib.metadata import requires
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LINUX, LINUX_ARM, MACOS = (
@@ -148,6 +151,22 @@ def test_a_cli_needs_its_platform(refused: Refused) -> None:
 def test_kits_are_for_the_pythons_on_which_the_tests_run() -> None:
     tested = re.findall(r'python: "(.+?)"', (PROJECT / ".github" / "workflows" / "ci.yml").read_text())
     assert {*tested} == {*PYTHONS}
+
+
+def needed(package: str, extra: str = "") -> set[str]:
+    """The names of all packages that this one needs on this Python, and of those that they need."""
+    names: set[str] = set()
+    for requirement in map(Requirement, requires(package) or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            names |= {canonicalize_name(requirement.name)}.union(
+                *(needed(requirement.name, extra) for extra in ("", *requirement.extras))
+            )
+    return names
+
+
+def test_what_kits_are_made_from_names_all_that_make_installs() -> None:
+    pinned = re.findall(r"^(\S+)==", (PROJECT / "constraints.txt").read_text(), re.MULTILINE)
+    assert needed("system-patching-workshop", "dev") <= {canonicalize_name(name) for name in pinned}
 
 
 # To set up from one
