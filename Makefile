@@ -3,7 +3,9 @@
 # make smoke  lint, types, the tests that another Python or SDK would break first
 # make soak   hundreds of crashes, for maintainers: make soak SOAK='--faults 500 --seed 7'
 # Another Python: make demo PYTHON=python3.13
+# Without a network: make demo KIT=workshop-kit-linux-x86_64.zip, which `python workshop.py kit` makes elsewhere
 PYTHON ?= python3
+INSTALL = --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 # Each process gets the next test when it is done with one: most of their time goes into waiting for real timeouts.
 SIDE_BY_SIDE = --numprocesses=5
 SMOKE = tests/test_versions.py tests/test_replay.py tests/test_messages.py tests/test_workshop.py tests/test_pages.py
@@ -39,11 +41,19 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 ifneq "$(shell cat .venv/ready 2>/dev/null)" "$(CURDIR)"
 .PHONY: .venv/ready
 endif
+# A kit brings the server's program too, which an environment that is there may lack.
+ifeq "$(if $(KIT),$(wildcard .cache/download/temporal-kit),-)" ""
+.PHONY: .venv/ready
+endif
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer, please: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+ifneq "$(KIT)" ""
+	@$(PYTHON) -m support.kit "$(KIT)" $(INSTALL)
+else
 	@echo "Making the Python environment in .venv (once, half a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' \
+	@.venv/bin/python -m pip install $(INSTALL) \
 		2> .venv/pip.log || { echo "pip says: $$(sed -n 's/^ *ERROR: //p' .venv/pip.log | tail -n 1 | sed 's/[.]$$//')." \
 		"All of it: .venv/pip.log. Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
+endif
 	@pwd > $@

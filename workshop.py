@@ -9,10 +9,12 @@ python workshop.py hint 1       one hint of the page
 python workshop.py diff 1       what the solution changes
 python workshop.py demo         one full patch on a real server
 python workshop.py room         for trainers: where the learners of a room are
+python workshop.py kit          for trainers: archives from which others set up without a network
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 if sys.version_info < (3, 10):  # noqa: UP036 - Whoever has an older one is told so.
     sys.exit("The workshop needs Python 3.10 or newer: make PYTHON=python3.12 demo")
@@ -23,6 +25,7 @@ try:
     from commands.diff import diff
     from commands.doctor import doctor
     from commands.hint import hint
+    from commands.kit import FOLDER, PYTHONS, kit, platform_and_path
     from commands.progress import current_exercise
     from commands.room import room
     from commands.start import start
@@ -70,6 +73,13 @@ def make_parser() -> argparse.ArgumentParser:
     board.add_argument("--once", action="store_true", help="print it once, and end")
     board.add_argument("--anonymous", action="store_true", help="show no names, as on a beamer")
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
+    packing = commands.add_parser("kit", help="make archives from which others set up without a network")
+    packing.add_argument("--python", action="append", choices=PYTHONS, help="for this version only (default: all)")
+    help = "the Temporal CLI of another platform, unpacked, to make a kit for that too"
+    packing.add_argument(
+        "--cli", action="append", default=[], type=platform_and_path, metavar="PLATFORM=PATH", help=help
+    )
+    packing.add_argument("--into", type=Path, default=FOLDER, help="folder of the archives (default: %(default)s)")
     return parser
 
 
@@ -95,6 +105,8 @@ def main() -> None:
             return await watch(exercise or current_exercise())
         if command == "hint":
             return hint(exercise or current_exercise())
+        if command == "kit":
+            return await kit(arguments.python or PYTHONS, dict(arguments.cli), arguments.into)
         assert exercise is not None  # All others have one.
         if command == "start":
             return start(exercise, arguments.force)

@@ -17,6 +17,7 @@ ports, web     free ports, pages that answer
 terminal       colors
 temporal_cli   get the program that is the server
 dev_server     how the server is set up; a server of one's own
+kit            set up from an archive, without a network
 """
 
 import importlib.util

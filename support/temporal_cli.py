@@ -91,7 +91,7 @@ async def what_it_is(cli: str) -> str:
 
 
 def downloaded_cli() -> str | None:
-    """Return the path of the CLI that the SDK has downloaded for this project, or None."""
+    """Return the path of the CLI that the SDK has downloaded for this project, or that came with a kit, or None."""
     files = [file for file in (CACHE / "download").glob("temporal-*") if os.access(file, os.X_OK)]
     return str(files[0]) if files else None
 

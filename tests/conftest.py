@@ -115,7 +115,7 @@ async def client() -> Client:
 
 def copy_project(to: Path) -> None:
     """Copy the project without anybody's own files, so that what a test leaves does not land among these."""
-    own = (".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "docs", "histories")
+    own = (".*", "temporal.db*", "*.egg-info", "__pycache__", "*_mine.py", "old", "kits", "docs", "histories")
     shutil.copytree(PROJECT, to, ignore=shutil.ignore_patterns(*own))
 
 
