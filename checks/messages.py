@@ -32,4 +32,12 @@ class Reader:
     def read(self) -> list[dict[str, Any]]:
         """Return the messages that are new."""
         *lines, self._rest = (self._rest + self._file.read()).split("\n")
-        return [json.loads(line) for line in lines]
+        messages = []
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:  # Somebody else has written there, by accident or not.
+                continue
+            if isinstance(message, dict):
+                messages.append(message)
+        return messages

@@ -6,11 +6,12 @@ All runs are on one server, each in a namespace of its own, where it meets nothi
 from checks.machine import slowness
 from checks.messages import Reader, Sayer
 from support import PROJECT
-from support.script import end_process
+from support.script import end_process, one_line
 
 import asyncio
 import contextlib
 import inspect
+import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -22,6 +23,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,6 +39,7 @@ MESSAGES, OUTPUT = "messages", "output"  # Files in the folder of a run.
 USUAL_SERVER = ("localhost:7233", "127.0.0.1:7233")
 OWN_PACKAGES = ("checks", "support", "tests", "workflow")
 MOST_LETTERS = 160
+NAMESPACES = 4  # For each run: so many servers it may start without waiting for a real one.
 AT_A_TIME = 5  # On two cores: much of a test's time goes into waiting.
 LONGEST_RUN = 60.0  # Seconds, on a machine with nothing else to do.
 
@@ -46,7 +50,6 @@ class Outcome:
 
     name: str
     passed: bool
-    seconds: float
     says: str = ""
     """What became of it if it did not pass, with the line in the test file: a sentence without its subject."""
 
@@ -64,18 +67,29 @@ class TestRun:
     """All tests that were found."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """Of the tests that have ended, by their names."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """What each test has taken by now, its fixtures included."""
     under_way: str = ""
     """The test that was under way when the process ended, if any."""
     problem: str = ""
     """What kept it from coming to its end, if anything: a sentence without its subject."""
 
+    hangs: bool = False
+    """Whether that is that a test did not come to its end."""
+
     @property
-    def first_failed(self) -> Outcome | None:
-        """The first test that did not pass, be it that the process ended in it, or nothing."""
-        failed = next((outcome for outcome in self.outcomes.values() if not outcome.passed), None)
-        if failed is None and self.problem:
-            return Outcome(self.under_way, False, 0, self.problem)
-        return failed
+    def first_bad(self) -> Outcome | None:
+        """The first test that did not pass, be it that it was skipped, or that the process ended in it."""
+        return next((outcome for outcome in self.outcomes.values() if not outcome.passed), self._end)
+
+    @property
+    def first_red(self) -> Outcome | None:
+        """The first test that failed, or in which the process ended."""
+        return next((outcome for outcome in self.outcomes.values() if outcome.says.startswith("fails")), self._end)
+
+    @property
+    def _end(self) -> Outcome | None:
+        return Outcome(self.under_way, False, self.problem) if self.problem else None
 
 
 class TestRunner:
@@ -83,35 +97,43 @@ class TestRunner:
 
     __test__ = False
 
-    def __init__(self, address: str, namespaces: list[str], cli: str) -> None:
-        """Take the server's address, namespaces that are there, one for each run to come, and where the CLI is."""
+    def __init__(self, address: str, namespaces: list[str], cli: str, folder: Path) -> None:
+        """Take a server's address, its namespaces, which nobody else uses, where the CLI is, and a folder for files."""
         self._address = address
         self._namespaces = namespaces
         self._cli = cli
+        self._folder = folder
+        self._runs = itertools.count(1)
         self._slots = asyncio.Semaphore(AT_A_TIME)
         # Its processes are copies of one that has imported all that takes long.
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["__main__", __name__, "pytest_asyncio.plugin", "pytest_timeout"])
+        plugins = [plugin.module for plugin in entry_points(group="pytest11")]
+        self._processes.set_forkserver_preload(["__main__", __name__, *plugins])
+        # Its socket goes into the folder, which somebody removes; a Ctrl-C is not for it.
+        with mock.patch("tempfile.tempdir", str(folder)):
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            forkserver.ensure_running()
+            signal.signal(signal.SIGINT, handler)
 
     async def run(
         self,
-        folder: Path,
         files: dict[str, str],
         patience: Callable[[str], float],
         order: Sequence[str] = (),
         stop_at_first: bool = False,
     ) -> TestRun:
-        """Run the tests in `folder`, which it makes, with these files by their paths in it.
+        """Run the tests in a folder of their own, with these files by their paths in it.
 
         `patience` says how many seconds a test of this name may take, or with no name, what comes before the first.
         The tests named in `order` come first, in that order. With `stop_at_first`, none is run after one that fails.
         """
         async with self._slots:
-            namespace = self._namespaces.pop()
+            namespaces = [self._namespaces.pop() for _ in range(NAMESPACES)]
+            folder = self._folder / str(next(self._runs))
             make_folder(folder, files)
             run = TestRun()
             process = self._processes.Process(
-                target=_run_pytest, args=(str(folder), [*order], stop_at_first, self._address, namespace, self._cli)
+                target=_run_pytest, args=(str(folder), [*order], stop_at_first, self._address, namespaces, self._cli)
             )
             with (folder / MESSAGES).open("w+") as file:
                 process.start()
@@ -127,12 +149,12 @@ class TestRunner:
 
 def make_folder(folder: Path, files: dict[str, str]) -> None:
     """Make a folder that has of the project what tests need, and these files."""
-    shutil.copytree(
-        PROJECT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__", "*_mine.py")
-    )
-    helpers = [each for pattern in ("conftest.py", "*_mine.py", "*_mine.json") for each in PROJECT.glob(pattern)]
-    for file in [PROJECT / "pyproject.toml", *helpers]:
-        shutil.copy2(file, folder)
+    shutil.copytree(PROJECT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in [PROJECT / "pyproject.toml", *PROJECT.glob("conftest.py"), *PROJECT.glob("*_mine*")]:
+        if file.is_dir():
+            shutil.copytree(file, folder / file.name)
+        else:
+            shutil.copy2(file, folder)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -148,12 +170,17 @@ async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable
                 missing = [name for name in run.names if name not in run.outcomes]
                 if said["done"] == pytest.ExitCode.INTERNAL_ERROR:
                     run.problem = run.problem or "ended pytest, as by sys.exit"
-                elif missing and run.first_failed is None:
+                elif said["done"] == pytest.ExitCode.USAGE_ERROR:
+                    run.problem = run.problem or "can't be run: pytest does not take its settings, in pyproject.toml"
+                elif missing and run.first_bad is None:
                     run.problem = f"ended all: {len(missing)} of {len(run.names)} tests did not come to their end"
                 return
             run.names = said.get("names", run.names)
             run.under_way = said.get("begun", run.under_way)
             run.problem = said.get("problem", run.problem)
+            if "took" in said:
+                name, seconds = said["took"]
+                run.seconds[name] = run.seconds.get(name, 0) + seconds
             if "outcome" in said:
                 outcome = Outcome(**said["outcome"])
                 before = run.outcomes.get(outcome.name)
@@ -167,7 +194,7 @@ async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable
         waited = time.monotonic() - since
         if waited > patience(run.under_way):
             what = "did not come to its end in" if run.names else "was not loaded after"
-            run.problem = f"{what} {waited:.0f} seconds"
+            run.problem, run.hangs = f"{what} {waited:.0f} seconds", True
             return
         if (took := time.monotonic() - begun) > LONGEST_RUN and took > LONGEST_RUN * slowness():
             run.problem = f"was under way when all tests had taken {took:.0f} seconds, which is too long"
@@ -200,11 +227,12 @@ class _Teller:
         self._say(begun=_name(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._say(took=[_name(report.nodeid), report.duration])
         if report.when == "call" or not report.passed:
             says = "" if report.passed else f"fails: {_reason(report)}" if report.failed else "is skipped"
             if hasattr(report, "wasxfail"):
                 says = "is marked as one that fails"
-            self._say(outcome=vars(Outcome(_name(report.nodeid), report.passed, report.duration, says)))
+            self._say(outcome=vars(Outcome(_name(report.nodeid), report.passed, says)))
 
 
 def _name(nodeid: str) -> str:
@@ -213,24 +241,27 @@ def _name(nodeid: str) -> str:
 
 
 def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
-    """Return why it failed, in one line, with the line of the test file where it did."""
+    """Return why it failed, in one line, with the learner's line where it did."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    traceback = getattr(report.longrepr, "reprtraceback", None)
-    entries = [entry.reprfileloc for entry in getattr(traceback, "reprentries", []) if entry.reprfileloc]
-    lines = [entry.lineno for entry in entries if Path(entry.path).name == FILE]
+    entries = getattr(getattr(report.longrepr, "reprtraceback", None), "reprentries", [])
+    places = [entry.reprfileloc for entry in entries if getattr(entry, "reprfileloc", None)]
     text = crash.message if crash else str(report.longrepr)
-    lines = lines or re.findall(rf'{FILE}", line (\d+)', text)  # A syntax error.
+    # Of code that can't be loaded, the text has the lines.
+    found = [(place.path, place.lineno) for place in places] + re.findall(r'File "(.*?)", line (\d+)', text)
+    here = Path.cwd()
+    lines = [(here / path, line) for path, line in found if (here / path).is_relative_to(here)]
     errors = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
-    message = " ".join((errors[-1] if errors else text.partition("\n")[0]).split())
-    message = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", message)  # Where the exception's class is from.
-    if found := re.search(r"\[TMPRL1100\][^\"]*", message):
-        message = found[0]
-    message = message.rstrip(".")
-    where = f" ({FILE}, line {lines[-1]})" if lines else ""
+    message = (errors[-1] if errors else text.partition("\n")[0]).replace(f"{here}/", "")
+    message = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", one_line(message)).rstrip(".")  # Without the exception's module.
+    if replay := re.search(r"\[TMPRL1100\][^\"]*", message):
+        message = replay[0]
+    where = f" ({lines[-1][0].relative_to(here)}, line {lines[-1][1]})" if lines else ""
     return (message if len(message) <= MOST_LETTERS else f"{message[:MOST_LETTERS]}...") + where
 
 
-def _run_pytest(folder: str, order: list[str], stop_at_first: bool, address: str, namespace: str, cli: str) -> None:
+def _run_pytest(
+    folder: str, order: list[str], stop_at_first: bool, address: str, namespaces: list[str], cli: str
+) -> None:
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)
@@ -242,15 +273,12 @@ def _run_pytest(folder: str, order: list[str], stop_at_first: bool, address: str
     sys.path.insert(0, folder)
     sys.path.append(str(PROJECT))
     sys.dont_write_bytecode = False  # The sandbox loads a workflow's file anew for each run.
-    os.environ |= {
-        "TEMPORAL_ADDRESS": address,
-        "TEMPORAL_NAMESPACE": namespace,
-        "TEMPORAL_CLI": cli,
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    }
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]
+    os.environ |= {"TEMPORAL_ADDRESS": address, "TEMPORAL_NAMESPACE": namespaces[0], "TEMPORAL_CLI": cli}
     sayer = Sayer(Path(folder, MESSAGES))
-    arguments = [FILE, "-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-W", "ignore"]
-    with _servers(address, namespace):
+    arguments = [FILE, "--basetemp", str(Path(folder, "temporary")), "-p", "no:cacheprovider", "-W", "ignore"]
+    with _servers(address, namespaces):
         code = pytest.main([*arguments, *(["--exitfirst"] if stop_at_first else [])], plugins=[_Teller(sayer, order)])
     sayer.say(done=int(code))
     end_process(0)
@@ -264,22 +292,24 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _servers(address: str, namespace: str) -> Iterator[None]:
-    """Within this, whoever starts a development server gets this namespace of the one that runs, which is as new.
+def _servers(address: str, namespaces: list[str]) -> Iterator[None]:
+    """Within this, whoever starts a development server gets another namespace of the one that runs, which is as new.
 
-    To start one for each of some twenty runs would take a minute.
+    To start one for each of some twenty runs would take a minute. When the namespaces are used up, there is a real one.
     """
     connect = Client.connect
     start = WorkflowEnvironment.start_local
     known = inspect.signature(connect).parameters
+    unused = iter(namespaces)
 
-    async def connect_here(target: str = address, **options: Any) -> Client:
-        if target in USUAL_SERVER:
-            target, options["namespace"] = address, namespace
-        return await connect(target, **options)
+    async def connect_here(target_host: str, **options: Any) -> Client:
+        if target_host in (*USUAL_SERVER, address):
+            target_host, options["namespace"] = address, namespaces[0]
+        return await connect(target_host, **options)
 
     async def start_here(**options: Any) -> WorkflowEnvironment:
-        if options.get("search_attributes") or options.get("dev_server_extra_args"):
+        namespace = next(unused, None)
+        if namespace is None or options.get("search_attributes") or options.get("dev_server_extra_args"):
             return await start(**options)
         kept = {name: value for name, value in options.items() if name in known}
         return WorkflowEnvironment.from_client(await connect(address, **{**kept, "namespace": namespace}))

@@ -31,7 +31,7 @@ from workflow.versions import VersionError, version_name
 import tempfile
 from pathlib import Path
 
-MOST_RUNS = 40  # Of a learner's tests, in exercise 9.
+MOST_NAMESPACES = 160  # For all runs of a learner's tests, in exercise 9.
 
 
 async def check(exercise: Exercise, version: str | None, worker_flags: list[str]) -> int:
@@ -58,7 +58,7 @@ async def judge_files(exercise: Exercise, version: str | None, worker_flags: lis
         begin(exercise, described(exercise, submission))
         async with own_server():
             return await judge_apart(exercise, submission, report.passed, report.begin)
-    except UserError:
+    except (UserError, OSError):
         raise
     except Exception as error:
         raise UserError(f"The check itself is broken here, sorry: {error}") from error
@@ -76,26 +76,30 @@ async def judge_learners_tests(exercise: Exercise, version: str | None, report: 
 
     Raises `UserError` if there are none, or if no server can be had.
     """
-    reference = {str(WORKFLOW.relative_to(PROJECT)): learners_workflow(exercise)}
-    reference[str(ACTIVITIES.relative_to(PROJECT))] = learners_activities(exercise)
-    reference[BEFORE.name] = text_of(BEFORE) if BEFORE.exists() else for_learner(text_at("before_v9.json"))
+    reference = {
+        str(WORKFLOW.relative_to(PROJECT)): learners_workflow(exercise),
+        str(ACTIVITIES.relative_to(PROJECT)): learners_activities(exercise),
+        BEFORE.name: for_learner(text_at("before_v9.json")),
+    }
+    own = reference
     if version is None or version.lower() == "mine":
         if not TESTS.exists():
             force = " --force" if WORKFLOW.exists() else ""
             raise UserError(f"You have no tests of your own yet: python workshop.py start {exercise.number}{force}")
         tests = text_of(TESTS)
         own = {name: text_of(PROJECT / name) for name in reference if (PROJECT / name).exists()}
-        begin(exercise, f"{TESTS.name}. It takes up to a minute.")
+        reference[BEFORE.name] = own.setdefault(BEFORE.name, reference[BEFORE.name])
     elif version.lower() == exercise.solution:
-        tests, own = for_learner(text_at("test_v9.py")), reference
-        begin(exercise, "test_v9.py. It takes up to a minute.")
+        tests = for_learner(text_at("test_v9.py"))
     else:
         raise UserError(f"--version: in exercise {exercise.number} there are tests of {exercise.solution} only.")
+    begin(exercise, f"{TESTS.name if version is None else 'test_v9.py'}. It takes up to a minute.")
     cli = await find_temporal_cli()
-    namespaces = [f"run-{number}" for number in range(1, MOST_RUNS + 1)]
+    namespaces = [f"run-{number}" for number in range(MOST_NAMESPACES)]
     async with own_server(namespaces) as address:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(TestRunner(address, namespaces, cli), Path(folder), tests, own, reference, report.mistake)
+            runner = TestRunner(address, namespaces, cli, Path(folder))
+            bench = Bench(runner, tests, own, reference, report.mistake)
             verdict = await judge_tests(bench, report.passed, report.begin)
     if bench.seconds:  # They could be run.
         verdict.remarks = remarks(tests, bench.seconds)

@@ -103,9 +103,11 @@ def source(activities: type, name: str) -> str:
 def text_of(file: Path) -> str:
     """Return what is in a learner's file. Raises `UserError` if that is no text."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")  # Some editors begin a file with a mark, which is no text.
     except ValueError as error:
         raise UserError(f"{file.relative_to(PROJECT)} is no text in UTF-8: {error}") from error
+    except OSError as error:
+        raise UserError(f"{file.relative_to(PROJECT)} can't be read: {error.strerror}.") from error
 
 
 def unified(before_label: str, before: str, after_label: str, after: str) -> Iterator[str]:

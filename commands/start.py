@@ -9,6 +9,7 @@ from workflow.versions import find_version
 
 import ast
 import itertools
+import os
 import re
 import shutil
 
@@ -34,7 +35,7 @@ def start(exercise: Exercise, force: bool) -> int:
     own = [WORKFLOW, ACTIVITIES, CLIENT, TESTS]
     if exercise.writes_tests:
         own.append(BEFORE)
-    existing = [file for file in own if file.exists()]
+    existing = [file for file in own if os.path.lexists(file)]
     if existing and not force:
         raise UserError(
             f"You have files already, {for_exercise()}: {', '.join(file.name for file in existing)}. "
