@@ -5,6 +5,7 @@ says what they mean.
 Exit codes: 0 all workflows completed, 1 one did not, 2 wrong use, no server or no worker, 130 Ctrl-C (they go on).
 """
 
+from support.client import typed
 from support.connection import connect, web_ui_link
 from support.flags import metrics_address, whole_number
 from support.load import Durations, Load, Seen, conclusion
@@ -22,6 +23,7 @@ from support.metrics import (
     total,
 )
 from support.script import UserError, run_script, within
+from workflow.versions import learner_name
 
 import argparse
 import asyncio
@@ -53,9 +55,8 @@ async def run_client(workflows: int, interval: float, metrics_addresses: list[st
         await within(WORKER_TIMEOUT, load.approve(first))
     except asyncio.TimeoutError:
         await first.terminate("No worker answered")
-        raise UserError(
-            "No worker of v8 answers. Start one in another terminal: python temporal_worker_v8.py"
-        ) from None
+        command = typed("python temporal_worker_v8.py", learner_name())
+        raise UserError(f"No worker of v8 answers. Start one in another terminal: {command}") from None
     running = asyncio.create_task(load.run(workflows, interval))
     seen = await load.show_progress(running)
     failures = running.result()

@@ -63,18 +63,20 @@ async def report(room: Room, exercise: int, step: str, message: str, tries: int)
 
     Returns in words what was sent, or that the room does not answer.
     """
-    said = Report(room.learner, exercise, step, message, tries)
     try:
-        client = await within(PATIENCE, Client.connect(**room.config))
-        await within(PATIENCE, send(client, said))
+        await within(PATIENCE, send(room, Report(room.learner, exercise, step, message, tries)))
     except (RuntimeError, ValueError, RPCError, asyncio.TimeoutError):
         return f"The room at {room.address} does not answer: nothing was reported."
     what = f"step not done: {step}: {message}" if step else "all steps done."
     return f"Reported to the room at {room.address}: {room.learner}, exercise {exercise}, try {tries}, {what}"
 
 
-async def send(client: Client, said: Report) -> None:
-    """Send a report to the board. If there is none yet, it begins with this one. Raises `RPCError`."""
+async def send(room: Room, said: Report) -> None:
+    """Send a report to the board. If there is none yet, it begins with this one.
+
+    Raises what the SDK raises if the room's server can't be reached.
+    """
+    client = await Client.connect(**room.config)
     await client.start_workflow(
         RoomWorkflow.run,
         Board(),

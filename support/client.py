@@ -114,6 +114,11 @@ async def tell_of_failing_tasks(client: Client, handle: WorkflowHandle[Any, Any]
                 )
 
 
+def typed(command: str, learner: str) -> str:
+    """Return a command as a learner types it in a terminal that does not know their name yet."""
+    return f"WORKSHOP_LEARNER={learner} {command}" if learner else command
+
+
 async def look_for_worker(handle: WorkflowHandle[Any, Any], version: Version) -> None:
     """Say so if no live worker of this version takes up the workflow, with the command that starts one."""
     deadline = time.monotonic() + WORKER_TIMEOUT
@@ -123,8 +128,7 @@ async def look_for_worker(handle: WorkflowHandle[Any, Any], version: Version) ->
         if (await handle.describe()).history_length > 2:
             return
         await asyncio.sleep(0.05)
-    name = f"WORKSHOP_LEARNER={version.learner} " if version.learner else ""
-    remedy = f"Start one in another terminal: {name}python temporal_worker.py {version.name}"
+    remedy = f"Start one in another terminal: {typed(f'python temporal_worker.py {version.name}', version.learner)}"
     others = [worker.learner for worker in running_workers() if worker.version == version.name]
     if others and version.learner not in others:
         remedy = (
