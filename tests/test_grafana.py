@@ -259,3 +259,12 @@ def test_when_docker_fails_so_does_the_script(run: Run, docker: dict[str, str]) 
 
 def test_the_script_explains_its_use(run: Run) -> None:
     assert run("./start-grafana_prometheus.sh", "restart").end() == (2, "usage: ./start-grafana_prometheus.sh [stop]")
+
+
+def test_where_many_share_a_machine_a_learner_can_look_at_a_task_queue_only() -> None:
+    [variable] = DASHBOARD["templating"]["list"]
+    assert variable["name"] == "task_queue" and variable["current"]["value"] == "$__all"
+    asked = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    # These are about a whole process, and have no label of a task queue.
+    without = re.compile(r"temporal_(request|request_failure|long_request_failure)\b|^sum\(up")
+    assert all(("$task_queue" in query) != bool(without.search(query)) for query in asked)

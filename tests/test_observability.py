@@ -37,7 +37,12 @@ pytestmark = pytest.mark.timeout(180)
 GRAFANA = PROJECT / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "workers.json").read_text())
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"] != "row"}
-QUERIES = [(title, target["expr"]) for title, panel in PANELS.items() for target in panel["targets"]]
+ALL = DASHBOARD["templating"]["list"][0]["allValue"]  # What is put in for `$task_queue` unless somebody chooses one.
+QUERIES = [
+    (title, target["expr"].replace("$task_queue", ALL))
+    for title, panel in PANELS.items()
+    for target in panel["targets"]
+]
 
 WORKFLOWS = 2
 HOSTS = 15 * WORKFLOWS
@@ -49,6 +54,7 @@ NOBODY = "localhost:1"  # No server ever listens there.
 def query_of(title: str, legend: str) -> str:
     """The query that draws one line of a panel."""
     [query] = [target["expr"] for target in PANELS[title]["targets"] if target["legendFormat"] == legend]
+    query = query.replace("$task_queue", ALL)
     return str(query)
 
 
