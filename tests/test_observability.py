@@ -43,7 +43,6 @@ QUERIES = [
     for title, panel in PANELS.items()
     for target in panel["targets"]
 ]
-]
 
 WORKFLOWS = 2
 HOSTS = 15 * WORKFLOWS
