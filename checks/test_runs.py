@@ -137,11 +137,13 @@ class TestRunner:
             )
             with (folder / MESSAGES).open("w+") as file:
                 process.start()
+                group = process.pid
+                assert group is not None  # It has been started.
                 try:
                     await _follow(run, process, Reader(file), patience)
                 finally:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(process.pid or 0, signal.SIGKILL)
+                        os.killpg(group, signal.SIGKILL)
                     process.kill()
                     process.join()
             return run

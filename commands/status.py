@@ -33,7 +33,7 @@ def in_words(known: Progress, is_current: bool) -> str:
     if known.passed_at:
         passed = f"passed {readable(known.passed_at)}, {tries}"
         return f"{passed}; under way again" if is_current and known.checked_at and known.failed else passed
-    if known.tries:
+    if known.checked_at:
         return f"{'under way' if is_current else 'left'}, {tries}, last {readable(known.checked_at)}"
     return f"begun {readable(known.begun_at)}" if known.begun_at else ""
 

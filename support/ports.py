@@ -8,8 +8,6 @@ import random
 import socket
 import sys
 
-import psutil
-
 THIS_MACHINE = "127.0.0.1"  # Where nobody else can reach what listens.
 UI_PORT_DISTANCE = 1000  # The development server has its Web UI so many ports above its own.
 # Below the ports that a system gives to outgoing connections, of which any may be taken a moment later.
@@ -24,6 +22,8 @@ def port_is_taken(port: int, address: str = THIS_MACHINE) -> bool:
 
 def own_addresses() -> list[str]:
     """Return the IP addresses of this machine, but for 127.0.0.1."""
+    import psutil  # Not above: a shell script runs this module by whatever Python there is.
+
     found = [each.address for all_of_one in psutil.net_if_addrs().values() for each in all_of_one]
     return sorted(each for each in found if each != THIS_MACHINE and _can_bind(each, 0))
 

@@ -216,7 +216,7 @@ def test_the_failing_host_of_v7_is_named_by_the_client(run: Run) -> None:
 
 def test_without_a_worker_the_client_says_how_to_start_one_and_goes_on_waiting(run: Run) -> None:
     client = run("python", "temporal_client.py", "v2", "--clusters", "cluster2", "--signal")
-    assert client.wait_for("No worker of v2 answers").endswith("in another terminal: python temporal_worker.py v2")
+    assert client.wait_for("No worker of v2 answers").endswith("python temporal_worker.py v2")
     run("python", "temporal_worker.py", "v2", "--pace", "0")
     code, output = client.end()
     assert code == 0 and "Workflow completed" in output

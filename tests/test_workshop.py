@@ -156,7 +156,6 @@ def test_check_stops_at_once_and_takes_its_server_with_it(run: Run, number: int)
         (["check", "99"], "invalid choice: 99"),
         (["start", "98"], "invalid choice: 98"),
         (["check", "1", "--max-concurrent-activities", "5"], "unrecognized arguments: --max-concurrent-activities 5"),
-        ([], "the following arguments are required: COMMAND"),
     ],
 )
 def test_wrong_use_is_refused_with_exit_code_2(refused: Refused, arguments: list[str], message: str) -> None:
