@@ -70,7 +70,7 @@ async def look(client: Client, anonymous: bool) -> Group:
     names = {
         learner: f"learner {number}" if anonymous else learner for number, learner in enumerate(board.standings, 1)
     }
-    return Group(standings(board, names, failing, time.time()), stumbles(board))
+    return Group(standings(board, names, failing, time.time()), stumbles(board, names))
 
 
 def learner_of(workflow_id: str) -> str:
@@ -112,10 +112,12 @@ def standings(board: Board, names: dict[str, str], failing: Counter[str], now: f
     return table
 
 
-def stumbles(board: Board) -> Text:
-    """Return what the room stumbles over most."""
+def stumbles(board: Board, names: dict[str, str]) -> Text:
+    """Return what the room stumbles over most. A message may have a learner's name in it."""
     most = sorted(board.messages.items(), key=lambda each: -each[1])[:MOST_MESSAGES]
     lines = [f"{times:4} times  {message}" for message, times in most]
+    for learner, name in names.items():
+        lines = [re.sub(rf"\b{re.escape(learner)}\b", name, line) for line in lines]
     return Text("\n".join(["", "Said most, by exercise:", *lines]) if lines else "\nNobody has reported anything yet.")
 
 
