@@ -37,6 +37,7 @@ IN_ONE_PROCESS = {
     "test_observability",
     "test_secrets",
     "test_shutdown",
+    "test_v9",
     "test_versions",
 }
 

@@ -159,7 +159,7 @@ async def test_a_check_reports_and_says_what_it_sent_and_the_trainer_sees_it(
     code, output = run("python", "workshop.py", "check", "2", cwd=elsewhere, **environment).end()
     assert code == 1
     address = client.service_client.config.target_host
-    assert output.splitlines()[-1] == (
+    assert output.splitlines()[-1].startswith(  # If the machine is busy, that is said too.
         f"Reported to the room at {address}: {learner}, exercise 2, try 1, step not done: It has a query "
         "completed_steps, which returns a list of texts: The class SystemPatchWorkflow_Mine has no query named "
         "completed_steps. Its queries: none."

@@ -452,7 +452,9 @@ async def test_without_a_worker_the_client_says_how_to_start_one_and_leaves_noth
     client: Client, run: Run
 ) -> None:
     code, output = run("python", "temporal_client_v8.py").end()
-    line = "No worker of v8 answers. Start one in another terminal: python temporal_worker_v8.py"
+    learner = os.environ.get("WORKSHOP_LEARNER")
+    command = f"{f'WORKSHOP_LEARNER={learner} ' if learner else ''}python temporal_worker_v8.py"
+    line = f"No worker of v8 answers. Start one in another terminal: {command}"
     assert code == 2 and output.splitlines()[-1] == line and "Traceback" not in output
     description = await client.get_workflow_handle(f"{id_of('v8')}-1").describe()
     assert description.status == WorkflowExecutionStatus.TERMINATED
