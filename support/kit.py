@@ -119,9 +119,9 @@ def run(*command: str) -> None:
 
 def main() -> None:
     """Read the command line, and set up from the kit that it names."""
-    signals = [
-        each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN
-    ]
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # It was not started by nohup.
+        signals.append(signal.SIGHUP)
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in signals:  # Whoever is impatient must not interrupt the tidying up.
