@@ -41,8 +41,8 @@ from workflow.types import (
 )
 from workflow.versions import activities_of
 
-pytestmark = pytest.mark.timeout(20)  # Seconds, for a test that waits for ever for something else than a rollout.
-LONGEST_ROLLOUT = timedelta(seconds=10)  # After that the server ends it, and the test that waits for it fails.
+pytestmark = pytest.mark.timeout(60)  # Seconds, for a test that waits for ever for something else than a rollout.
+LONGEST_ROLLOUT = timedelta(seconds=30)  # After that the server ends it, and the test that waits for it fails.
 
 WORKFLOWS = [SystemPatchWorkflow_V9, SystemPatchWorkflow_Cluster_V9, SystemPatchWorkflow_Host_V9]
 VAULT = VaultReference("https://vault.example.com:8200", "ssh/hosts")
