@@ -197,7 +197,7 @@ class SideBySide(Noting):
     @activity.defn
     async def run_pre_downtime_scripts_activity(self, host: HostPatchInput) -> None:
         begun = self.hosts("begun")
-        if begun == PILOTS:
+        if {*PILOTS} <= {*begun}:
             self.all_pilots_are_there.set()
         if len(begun) == 5:
             self.all_are_there.set()

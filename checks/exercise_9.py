@@ -16,7 +16,7 @@ from typing import Any
 
 # Seconds that a test may take: of a right workflow, and of one with a mistake. To the latter comes, so many times, what
 # it takes with a right one.
-PATIENCE, PATIENCE_WITH_MISTAKE, TIMES = 60.0, 10.0, 4
+PATIENCE, PATIENCE_WITH_MISTAKE, TIMES = 60.0, 6.0, 4
 LONG = 5.0  # As long as that, and so many times what it takes otherwise, is no test that fails by what it has seen.
 AT_ALL = (
     "pytest can load the file, and each test comes to its end. Helpers are in this file too: your workflow and your "

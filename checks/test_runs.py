@@ -40,7 +40,7 @@ USUAL_SERVER = ("localhost:7233", "127.0.0.1:7233")
 OWN_PACKAGES = ("checks", "support", "tests", "workflow")
 MOST_LETTERS = 160
 NAMESPACES = 4  # For each run: so many servers it may start without waiting for a real one.
-AT_A_TIME = 4  # On two cores: much of a test's time goes into waiting.
+AT_A_TIME = 5  # On two cores: much of a test's time goes into waiting.
 LONGEST_RUN = 60.0  # Seconds, on a machine with nothing else to do.
 
 
