@@ -2,7 +2,7 @@
 
 from checks.exercises import EXERCISES
 from room.board_workflow import Board, RoomWorkflow, Standing
-from room.report import TASK_QUEUE, WORKFLOW_ID
+from room.report import TASK_QUEUE, WORKFLOW_ID, open_board
 from support.connection import connect
 from support.script import stop_event
 
@@ -20,7 +20,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from temporalio.client import Client, WorkflowQueryFailedError
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -43,13 +42,7 @@ async def room(once: bool, anonymous: bool) -> int:
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # Of reports that make no sense, which are dropped.
     stop = stop_event()
     async with Worker(client, task_queue=TASK_QUEUE, workflows=[RoomWorkflow]):
-        await client.start_workflow(
-            RoomWorkflow.run,
-            Board(),
-            id=WORKFLOW_ID,
-            task_queue=TASK_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        )
+        await open_board(client)
         if once:
             Console(width=None if Console().is_terminal else WIDTH).print(await look(client, anonymous))
             return 0

@@ -77,12 +77,16 @@ async def send(room: Room, said: Report) -> None:
     Raises what the SDK raises if the room's server can't be reached.
     """
     client = await Client.connect(**room.config)
+    await open_board(client, start_signal="report", start_signal_args=[said])
+
+
+async def open_board(client: Client, **options: Any) -> None:
+    """Start the board's workflow, with these options, unless it is there. Raises `RPCError`."""
     await client.start_workflow(
         RoomWorkflow.run,
         Board(),
         id=WORKFLOW_ID,
         task_queue=TASK_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        start_signal="report",
-        start_signal_args=[said],
+        **options,
     )

@@ -1,4 +1,4 @@
-"""Draws exercise 7's dashboard, for whoever has no Docker:  python -m scripts.plot_dashboard
+"""Draws exercise 7's dashboard, for whoever has no Docker:  python -m tests.plot_dashboard
 
 It needs `pip install -e '.[docs]'` and Prometheus (`python -m tests.prometheus` gets it), and takes a minute. It runs
 temporal_worker_v8.py and temporal_client_v8.py as they are in 7.1, on a server of their own, and beside them a real
