@@ -14,6 +14,7 @@ histories      what event histories say
 metrics, load  exercise 7: what workers tell of themselves, and what there is for them to do
 processes      start other programs, and read what they print
 ports, web     free ports, pages that answer
+forward        open a port of this machine to others
 terminal       colors
 temporal_cli   get the program that is the server
 dev_server     how the server is set up; a server of one's own
