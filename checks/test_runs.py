@@ -3,7 +3,6 @@
 All runs are on one server, each in a namespace of its own, where it meets nothing of another run.
 """
 
-from checks.machine import slowness
 from checks.messages import Reader, Sayer
 from support import PROJECT
 from support.script import end_process, one_line
@@ -41,7 +40,6 @@ OWN_PACKAGES = ("checks", "support", "tests", "workflow")
 MOST_LETTERS = 160
 NAMESPACES = 4  # For each run: so many servers it may start without waiting for a real one.
 AT_A_TIME = 5  # On two cores: much of a test's time goes into waiting.
-LONGEST_RUN = 60.0  # Seconds, on a machine with nothing else to do.
 
 
 @dataclass
@@ -163,7 +161,7 @@ def make_folder(folder: Path, files: dict[str, str]) -> None:
 
 async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable[[str], float]) -> None:
     """Take what the process says, until it is done, ends otherwise, or is out of patience."""
-    begun = since = time.monotonic()
+    since = time.monotonic()
     while True:
         is_over = not process.is_alive()
         for said in reader.read():
@@ -197,9 +195,6 @@ async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable
         if waited > patience(run.under_way):
             what = "did not come to its end in" if run.names else "was not loaded after"
             run.problem, run.hangs = f"{what} {waited:.0f} seconds", True
-            return
-        if (took := time.monotonic() - begun) > LONGEST_RUN and took > LONGEST_RUN * slowness():
-            run.problem = f"was under way when all tests had taken {took:.0f} seconds, which is too long"
             return
         await asyncio.sleep(0.05)
 
