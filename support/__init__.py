@@ -1,6 +1,7 @@
 """What all scripts need, and no learner has to read. One job a module:
 
 connection     connect to the server that the environment names; the Web UI's address of a run
+quick_sandbox  spare workers a detour of the SDK's
 strict_input   refuse input of the wrong shape at once, where the SDK would try it for ever
 script         run a script and end its process: exit codes, Ctrl-C, errors in one line
 flags          readers of values on the command line
@@ -41,6 +42,9 @@ if Path(getattr(sys.modules["__main__"], "__file__", None) or os.devnull).absolu
         _stream = getattr(sys, _name) or open(os.devnull, "w")  # noqa: SIM115
         _stream.reconfigure(errors="backslashreplace")
         setattr(sys, _name, _stream)
+    # The sandbox loads a workflow's file anew for each run, and would compile it each time where Python may not keep
+    # what it has compiled (PYTHONDONTWRITEBYTECODE, which is set in many containers).
+    sys.dont_write_bytecode = False
     for _package in ("temporalio", "psutil", "rich", "watchfiles"):
         if importlib.util.find_spec(_package) is None:
             _ready = PROJECT / ".venv" / "ready"

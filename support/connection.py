@@ -1,6 +1,7 @@
 """The connection to a Temporal server, from the environment or from the Temporal CLI's configuration file."""
 
 from support.logs import short_logging_runtime
+from support.quick_sandbox import quick_sandbox
 from support.script import UserError, within
 from support.strict_input import RightArguments, strict_data_converter
 
@@ -66,6 +67,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
             **config,
             data_converter=strict_data_converter(),
             interceptors=[RightArguments()],
+            plugins=[quick_sandbox()],
             runtime=runtime or short_logging_runtime(),
         )
         client = await within(CONNECT_TIMEOUT, connecting)
