@@ -21,13 +21,13 @@ GRACEFUL_SHUTDOWN = timedelta(seconds=5)
 STICKY_TIMEOUT = timedelta(seconds=2)
 
 
-async def run_worker(version: Version, pace: float, build: str = "") -> int:
+async def run_worker(version: Version, pace: float, hosts_per_cluster: int, build: str) -> int:
     """Run the worker until it is told to stop. Returns the exit code."""
     client = await connect()
     # With builds, each run stays with the one that began it.
     build_version = WorkerDeploymentVersion(version.task_queue.replace(".", "-"), build)
     deployment = WorkerDeploymentConfig(build_version, True, VersioningBehavior.PINNED) if build else None
-    activities = version.activities(pace)
+    activities = version.activities(pace, hosts_per_cluster)
     try:
         worker = Worker(
             client,
@@ -67,7 +67,7 @@ def main() -> None:
     """Read the command line and run the worker."""
     flags = read_flags(__doc__)
     set_up_logging()
-    run_script(lambda: run_worker(flags.version, flags.pace, flags.build))
+    run_script(lambda: run_worker(flags.version, flags.pace, flags.hosts_per_cluster, flags.build))
 
 
 if __name__ == "__main__":

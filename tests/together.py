@@ -7,6 +7,7 @@ processor time as a whole run.
 from support.logs import set_up_logging
 from support.script import run_script
 from temporal_worker import run_worker
+from workflow.activities import HOSTS_PER_CLUSTER
 from workflow.versions import find_version
 
 import asyncio
@@ -15,7 +16,8 @@ import sys
 
 async def run_all(paces: dict[str, float]) -> int:
     """Run the workers, by the names of their versions. Returns the exit code."""
-    return max(await asyncio.gather(*[run_worker(find_version(name), pace) for name, pace in paces.items()]))
+    workers = [run_worker(find_version(name), pace, HOSTS_PER_CLUSTER, "") for name, pace in paces.items()]
+    return max(await asyncio.gather(*workers))
 
 
 if __name__ == "__main__":

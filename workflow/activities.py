@@ -46,9 +46,13 @@ class SimulatedVault:
 class SystemPatchActivities:
     """All activities of the patching process, as versions 1 to 3 use them."""
 
-    def __init__(self, pace: float = 1.0) -> None:
-        """Set the pace of the simulated work: 1.0 takes 0.1 to 0.5 seconds an activity, 0 takes no time at all."""
+    def __init__(self, pace: float = 1.0, hosts_per_cluster: int = HOSTS_PER_CLUSTER) -> None:
+        """Set the pace of the simulated work: 1.0 takes 0.1 to 0.5 seconds an activity, 0 takes no time at all.
+
+        `hosts_per_cluster` is how many hosts the simulated inventory knows of each.
+        """
         self._pace = pace
+        self._hosts_per_cluster = hosts_per_cluster
 
     async def _work(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self._pace)
@@ -72,7 +76,7 @@ class SystemPatchActivities:
     async def get_cluster_hosts_activity(self, cluster: ClusterPatchInput) -> list[str]:
         """Return the names of the hosts of the cluster."""
         await self._work(0.2)
-        return [f"{cluster.name}_host{number}" for number in range(1, HOSTS_PER_CLUSTER + 1)]
+        return [f"{cluster.name}_host{number}" for number in range(1, self._hosts_per_cluster + 1)]
 
     @activity.defn
     async def send_final_success_notification_activity(self, result: SystemPatchResult) -> None:
