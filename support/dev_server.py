@@ -108,6 +108,13 @@ def server_command(cli: str, port: int, ui_port: int, database: Path | None) -> 
     return command + (["--db-filename", str(database), *FAST_SQLITE] if database else [])
 
 
+def forget_other_servers(cli: str) -> None:
+    """Leave nothing of a connection in the environment of this process and those that it starts, but the CLI."""
+    for variable in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        del os.environ[variable]
+    os.environ |= {"TEMPORAL_CONFIG_FILE": os.devnull, "TEMPORAL_CLI": cli}
+
+
 @asynccontextmanager
 async def own_server(namespaces: Sequence[str] = ()) -> AsyncIterator[str]:
     """Run a server with its history in memory, for this process and those that it starts only.
@@ -118,9 +125,7 @@ async def own_server(namespaces: Sequence[str] = ()) -> AsyncIterator[str]:
     about another server, and are gone. Raises `UserError` if there is no Temporal CLI, or if it does not start.
     """
     cli = await find_temporal_cli()
-    for variable in [name for name in os.environ if name.startswith("TEMPORAL_")]:
-        del os.environ[variable]
-    os.environ |= {"TEMPORAL_CONFIG_FILE": os.devnull, "TEMPORAL_CLI": cli}
+    forget_other_servers(cli)
     port = free_port()
     command = [*server_command(cli, port, port + UI_PORT_DISTANCE, None), "--headless"]
     command += [f"--namespace={namespace}" for namespace in namespaces]
