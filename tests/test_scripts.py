@@ -214,6 +214,19 @@ def test_the_failing_host_of_v7_is_named_by_the_client(run: Run) -> None:
     assert "Workflow failed: HostNotPatched: cluster2_host2: PreconditionsNotMet: preconditions are not met" in output
 
 
+def test_clusters_can_have_more_hosts(run: Run) -> None:
+    run("python", "temporal_worker.py", "v6", "--pace", "0", "--hosts-per-cluster", "12").wait_for("is running")
+    code, output = run("python", "temporal_client.py", "v6", "--clusters", "cluster2").end()
+    assert code == 0 and output.count(" patched\n") == 12 and "cluster2_host12\n" in output + "\n"
+
+
+@pytest.mark.parametrize("hosts", ["0", "-1", "many", "10001"])
+def test_a_number_of_hosts_that_makes_no_sense_is_refused(refused: Refused, hosts: str) -> None:
+    assert f"'{hosts}' is no whole number from 1 to" in refused(
+        temporal_worker.main, "v6", "--hosts-per-cluster", hosts
+    )
+
+
 def test_without_a_worker_the_client_says_how_to_start_one_and_goes_on_waiting(run: Run) -> None:
     client = run("python", "temporal_client.py", "v2", "--clusters", "cluster2", "--signal")
     assert client.wait_for("No worker of v2 answers").endswith("python temporal_worker.py v2")
