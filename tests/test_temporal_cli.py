@@ -73,7 +73,7 @@ async def test_the_one_that_is_named_is_used_whatever_its_age_and_a_name_on_path
 def test_what_is_built_is_the_version_that_it_is_called() -> None:
     module = (GO_MODULE / "go.mod").read_text()
     assert re.findall(r"github.com/temporalio/cli v(\S+)", module) == [CLI_VERSION]
-    assert f"tool {CLI_PROGRAM}\n" in module
+    assert f"\t{CLI_PROGRAM}\n" in module
     assert f"github.com/temporalio/cli v{CLI_VERSION} h1:" in (GO_MODULE / "go.sum").read_text()
 
 

@@ -1,0 +1,113 @@
+"""How far the hosts are, by the workers' logs, and what a fault cost them.
+
+A workflow's history has nothing of the steps within an update, which take most of the time. The workers' logs have.
+"""
+
+import bisect
+import itertools
+import re
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LINE = re.compile(r"INFO +(?P<host>(?P<cluster>\S+)_host\d+): (?P<step>.+?)(?:, attempt \d+)?$")
+UPDATE_STEP = re.compile(r"update step (\d+) of (\d+) done")
+LAST_STEP = "success notification sent"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A step that a host has got done for the first time."""
+
+    at: float
+    """By `time.monotonic`."""
+    host: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """For how many seconds there was no progress from a fault on."""
+
+    all_hosts: float
+    """The longest time in which no host got anything new done."""
+    median_host: float
+    """The median of the hosts' longest waits for their next new step."""
+    slowest_host: float
+    repeated: int
+    """Steps that were done again."""
+
+
+class Progress:
+    """What the hosts of some clusters have got done. Lines come from threads."""
+
+    def __init__(self, clusters: Sequence[str]) -> None:
+        """Begin with nothing done."""
+        self._clusters = set(clusters)
+        self.marks: list[Mark] = []
+        self.repeats: list[Mark] = []
+        self._last: dict[str, Mark] = {}
+        self._done: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, line: str) -> None:
+        """Read a line of a worker's log."""
+        found = LINE.search(line)
+        if found is None or found["cluster"] not in self._clusters:
+            return
+        mark = Mark(time.monotonic(), found["host"], found["step"])
+        with self._lock:
+            self._done[mark.host, mark.step] += 1
+            if self._done[mark.host, mark.step] > 1:
+                self.repeats.append(mark)
+                return
+            self.marks.append(mark)
+            self._last[mark.host] = mark
+
+    def last(self) -> dict[str, Mark]:
+        """Return each host's last new step."""
+        with self._lock:
+            return dict(self._last)
+
+    def in_update(self) -> set[str]:
+        """Return the hosts that are in the middle of their update."""
+        found = {host: UPDATE_STEP.fullmatch(mark.step) for host, mark in self.last().items()}
+        return {host for host, step in found.items() if step and step[1] != step[2]}
+
+    def moved_since(self, hosts: set[str], moment: float) -> bool:
+        """Return whether each of the hosts has got something new done since then, or all."""
+        last = self.last()
+        return all(last[host].at > moment or last[host].step == LAST_STEP for host in hosts)
+
+    def costs(self, faults: Sequence[float]) -> list[Cost]:
+        """Return how long there was no progress, without a fault, and then from each of these moments of faults on.
+
+        A wait belongs to the first fault that came meanwhile. Without one, to the last that came before it.
+        """
+        with self._lock:
+            marks, repeats = list(self.marks), list(self.repeats)
+        of_hosts: dict[str, list[float]] = {}
+        for mark in marks:
+            of_hosts.setdefault(mark.host, []).append(mark.at)
+        of_all = _longest_waits([mark.at for mark in marks], faults)
+        waits = [_longest_waits(moments, faults) for moments in of_hosts.values()]
+        repeated = Counter(bisect.bisect_right(faults, mark.at) for mark in repeats)
+        found = []
+        for number in range(len(faults) + 1):
+            mine = [waits_of_host[number] for waits_of_host in waits if number in waits_of_host] or [0.0]
+            found.append(Cost(of_all.get(number, 0.0), statistics.median(mine), max(mine), repeated[number]))
+        return found
+
+
+def _longest_waits(moments: Sequence[float], faults: Sequence[float]) -> dict[int, float]:
+    """Return the longest time between two neighbours for each fault, by its number from 1 on, and 0 for before."""
+    longest: dict[int, float] = {}
+    for sooner, later in itertools.pairwise(moments):
+        number = bisect.bisect_right(faults, sooner)
+        if number < len(faults) and faults[number] < later:
+            number += 1
+        longest[number] = max(longest.get(number, 0.0), later - sooner)
+    return longest
