@@ -10,7 +10,7 @@ from cluster.faults import FORM, STANDARD, WORKERS, Fault, fault, strike
 from cluster.network import Namespace
 from cluster.parts import Part
 from cluster.postgres import Postgres
-from cluster.progress import Cost, Progress
+from cluster.progress import Progress
 from cluster.verdict import Verdict, judge
 from support.connection import connect
 from support.dev_server import forget_other_servers
@@ -26,6 +26,7 @@ from workflow.versions import find_version
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -64,6 +65,8 @@ class Struck:
     fault: Fault
     begun: float
     up_again: float
+    over: float = math.inf
+    """When all hosts that it found in an update had moved on, and a question got through to a worker."""
 
 
 @dataclass
@@ -202,11 +205,12 @@ async def strike_all(cluster: Cluster, rollout: Rollout, waiting: list[Fault], f
         current = waiting.pop(0)
         console.print(f"{current} ...", soft_wrap=True)
         await strike(current, cluster.parts, cluster.networks, cluster.database)
-        rollout.struck.append(Struck(current, begun, up_again := time.monotonic()))
-        while not following.done():
-            moved = progress.moved_since(hit, up_again)
-            if moved and await answers(client) and await has_attempts_left(client, progress.in_update()):
-                break
+        done = Struck(current, begun, time.monotonic())
+        rollout.struck.append(done)
+        while not following.done() and not (progress.moved_since(hit, done.up_again) and await answers(client)):
+            await asyncio.sleep(0.1)
+        done.over = time.monotonic()
+        while not following.done() and not await has_attempts_left(client, progress.in_update()):
             await asyncio.sleep(0.1)
 
 
@@ -240,23 +244,31 @@ async def has_attempts_left(client: Client, hosts: set[str]) -> bool:
 
 def print_report(rollouts: list[Rollout]) -> None:
     """Print what each fault cost, and how the rollouts ended."""
-    table = Table(caption="In seconds. A host's is the longest time from one new step to the next.")
+    table = Table(caption="In seconds. A host's: its longest time from one new step to the next.")
     table.add_column("fault", no_wrap=True)
-    for heading in ("up again after", "no host moved for", "a host, median", "a host, slowest", "steps done again"):
+    for heading in (
+        "up again",
+        "all went on",
+        "no host moved",
+        "a host, median",
+        "a host, slowest",
+        "steps done again",
+    ):
         table.add_column(heading, justify="right")
     for rollout in rollouts:
-        costs = rollout.progress.costs([struck.begun for struck in rollout.struck])
+        costs = rollout.progress.costs([(struck.begun, struck.over) for struck in rollout.struck])
         for struck, cost in zip([None, *rollout.struck], costs, strict=True):
-            seconds = [cost.all_hosts, cost.median_host, cost.slowest_host]
-            name = str(struck.fault) if struck else "none"
-            up_again = f"{struck.up_again - struck.begun:.1f}" if struck else ""
-            table.add_row(name, up_again, *[f"{each:.1f}" for each in seconds], str(cost.repeated))
+            moments = (
+                [f"{moment - struck.begun:.1f}" for moment in (struck.up_again, struck.over)] if struck else ["", ""]
+            )
+            waits = [f"{each:.1f}" for each in (cost.all_hosts, cost.median_host, cost.slowest_host)]
+            table.add_row(str(struck.fault) if struck else "none", *moments, *waits, str(cost.repeated))
     console.print(table)
     for rollout in rollouts:
         verdict, hosts = rollout.verdict, len(rollout.clusters) * HOSTS_PER_CLUSTER
         console.print(
             f"{verdict.hosts} of {hosts} hosts patched, each once, in {rollout.seconds:.0f} s with "
-            f"{len(rollout.struck)} faults. {verdict.extra_attempts} steps more were begun than without any. The "
+            f"{len(rollout.struck)} faults. {verdict.extra_attempts} attempts more than without any. The "
             f"client was started again {rollout.followed_again} times.",
             soft_wrap=True,
         )

@@ -33,7 +33,7 @@ class Cost:
     """For how many seconds there was no progress from a fault on."""
 
     all_hosts: float
-    """The longest time in which no host got anything new done."""
+    """The longest time in which no host got anything new done, until the fault was got over."""
     median_host: float
     """The median of the hosts' longest waits for their next new step."""
     slowest_host: float
@@ -82,32 +82,35 @@ class Progress:
         last = self.last()
         return all(last[host].at > moment or last[host].step == LAST_STEP for host in hosts)
 
-    def costs(self, faults: Sequence[float]) -> list[Cost]:
-        """Return how long there was no progress, without a fault, and then from each of these moments of faults on.
+    def costs(self, faults: Sequence[tuple[float, float]]) -> list[Cost]:
+        """Return how long there was no progress without a fault, and then from each of these faults on.
 
-        A wait belongs to the first fault that came meanwhile. Without one, to the last that came before it.
+        A fault is a moment when it began and one when it was got over. A host's wait belongs to the first fault that
+        began meanwhile; without one, to the last that had begun before it.
         """
         with self._lock:
             marks, repeats = list(self.marks), list(self.repeats)
+        begun = [beginning for beginning, _ in faults]
+        repeated = Counter(bisect.bisect_right(begun, mark.at) for mark in repeats)
         of_hosts: dict[str, list[float]] = {}
         for mark in marks:
             of_hosts.setdefault(mark.host, []).append(mark.at)
-        of_all = _longest_waits([mark.at for mark in marks], faults)
-        waits = [_longest_waits(moments, faults) for moments in of_hosts.values()]
-        repeated = Counter(bisect.bisect_right(faults, mark.at) for mark in repeats)
+        waits = [_longest_waits(moments, begun) for moments in of_hosts.values()]
+        periods = [(0.0, min(begun, default=float("inf"))), *faults]
         found = []
-        for number in range(len(faults) + 1):
-            mine = [waits_of_host[number] for waits_of_host in waits if number in waits_of_host] or [0.0]
-            found.append(Cost(of_all.get(number, 0.0), statistics.median(mine), max(mine), repeated[number]))
+        for number, (beginning, end) in enumerate(periods):
+            of_all = [b.at - a.at for a, b in itertools.pairwise(marks) if a.at < end and b.at > beginning]
+            mine = [of_host[number] for of_host in waits if number in of_host] or [0.0]
+            found.append(Cost(max(of_all, default=0.0), statistics.median(mine), max(mine), repeated[number]))
         return found
 
 
-def _longest_waits(moments: Sequence[float], faults: Sequence[float]) -> dict[int, float]:
+def _longest_waits(moments: Sequence[float], begun: Sequence[float]) -> dict[int, float]:
     """Return the longest time between two neighbours for each fault, by its number from 1 on, and 0 for before."""
     longest: dict[int, float] = {}
     for sooner, later in itertools.pairwise(moments):
-        number = bisect.bisect_right(faults, sooner)
-        if number < len(faults) and faults[number] < later:
+        number = bisect.bisect_right(begun, sooner)
+        if number < len(begun) and begun[number] < later:
             number += 1
         longest[number] = max(longest.get(number, 0.0), later - sooner)
     return longest
