@@ -2,6 +2,7 @@
 # make test   lint, types, all tests
 # make smoke  lint, types, the tests that another Python or SDK would break first
 # make soak   hundreds of crashes, for maintainers: make soak SOAK='--faults 500 --seed 7'
+# make cluster  a rollout on a real cluster with PostgreSQL, of which everything is killed once, for maintainers
 # Another Python: make demo PYTHON=python3.13
 # Without a network: make demo KIT=workshop-kit-linux-x86_64.zip, which `python workshop.py kit` makes elsewhere
 PYTHON ?= python3
@@ -10,7 +11,7 @@ INSTALL = --quiet --disable-pip-version-check --constraint constraints.txt --edi
 SIDE_BY_SIDE = --numprocesses=5
 SMOKE = tests/test_versions.py tests/test_replay.py tests/test_messages.py tests/test_workshop.py tests/test_pages.py
 
-.PHONY: demo test smoke static soak
+.PHONY: demo test smoke static soak cluster
 demo: .venv/ready
 	@.venv/bin/python workshop.py demo
 
@@ -32,6 +33,9 @@ static: .venv/ready
 soak: .venv/ready
 	.venv/bin/python -m tests.faults
 	.venv/bin/python -m tests.soak $(SOAK)
+
+cluster: .venv/ready
+	@.venv/bin/python -m cluster $(CLUSTER)
 
 # What is set for pip elsewhere must not lead it out of .venv.
 export PIP_USER = 0

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 WORKERS = ("worker1", "worker2")
-PARTS = (*[part_name(service) for service in SERVICES], "postgresql", *WORKERS)
+SERVER_PARTS = tuple(part_name(service) for service in SERVICES)
+PARTS = (*SERVER_PARTS, "postgresql", *WORKERS)
 KINDS = {"kill": 0.0, "stop": 5.0, "cut": 5.0, "full": 5.0}
 """The kinds, and how many seconds each takes if nothing is said."""
 LONGEST = 600.0  # Seconds.

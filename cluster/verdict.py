@@ -1,7 +1,6 @@
 """What must be true of a rollout at its end, whatever happened meanwhile: told by its histories."""
 
 from support.histories import history, own_name, tree
-from workflow.activities import HOSTS_PER_CLUSTER
 from workflow.types import ClusterPatchResult, SystemPatchResult
 
 from collections import Counter
@@ -13,6 +12,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
+Inventory = dict[str, list[str]]
+"""The clusters, with their hosts."""
 ROLLOUT_STEPS = {
     "request_approval_activity",
     "check_vault_access_activity",
@@ -41,23 +42,24 @@ class Verdict:
     """Of activities, beyond the first of each."""
 
 
-def hosts_of(cluster: str) -> list[str]:
-    """Return the names of a cluster's hosts."""
-    return [f"{cluster}_host{number}" for number in range(1, HOSTS_PER_CLUSTER + 1)]
+def inventory(first: int, clusters: int, hosts_per_cluster: int) -> Inventory:
+    """Return so many clusters, numbered from `first` on, as the simulated inventory has them."""
+    names = [f"rack{number}" for number in range(first, first + clusters)]
+    return {name: [f"{name}_host{number}" for number in range(1, hosts_per_cluster + 1)] for name in names}
 
 
-async def judge(client: Client, rollout: WorkflowHandle[Any, Any], clusters: list[str]) -> Verdict:
-    """Wait for the end of a rollout of these clusters, and read its histories."""
+async def judge(client: Client, rollout: WorkflowHandle[Any, Any], inventory: Inventory) -> Verdict:
+    """Wait for the end of a rollout of these hosts, and read its histories."""
     verdict = Verdict()
     try:
         result = await rollout.result()
-        if result != SystemPatchResult([ClusterPatchResult(name, hosts_of(name)) for name in clusters]):
+        if result != SystemPatchResult([ClusterPatchResult(name, hosts) for name, hosts in inventory.items()]):
             verdict.problems.append(f"The rollout's result is not all hosts of all clusters: {result}")
     except WorkflowFailureError as error:
         verdict.problems.append(f"The rollout did not complete: {error.cause!r}")
-    hosts = [host for name in clusters for host in hosts_of(name)]
+    hosts = [host for of_one in inventory.values() for host in of_one]
     expected = {own_name(rollout.id): ROLLOUT_STEPS}
-    expected |= dict.fromkeys(clusters, CLUSTER_STEPS) | dict.fromkeys(hosts, HOST_STEPS)
+    expected |= dict.fromkeys(inventory, CLUSTER_STEPS) | dict.fromkeys(hosts, HOST_STEPS)
     runs = await tree(client, rollout)
     if runs.keys() != expected.keys():
         verdict.problems.append(f"There are runs missing, or too many: {sorted(runs.keys() ^ expected.keys())}")
