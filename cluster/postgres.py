@@ -4,12 +4,12 @@ from cluster.parts import Part
 from support.ports import THIS_MACHINE, free_port
 from support.processes import run_command
 from support.script import UserError
+from support.temporal_cli import numbers
 
 import asyncio
 import contextlib
 import os
 import pwd
-import re
 import secrets
 import shutil
 import signal
@@ -46,7 +46,7 @@ def find_postgres() -> Path:
     """Return the folder of PostgreSQL's programs: Debian's newest, or what is on PATH. Raises `UserError` if none."""
     found = [path.parent for path in DEBIAN.glob("*/bin/initdb")]
     if found:
-        return max(found, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0))
+        return max(found, key=lambda path: numbers(path.parent.name))
     on_path = shutil.which("initdb")
     if on_path is None:
         raise UserError(NO_POSTGRES)

@@ -5,6 +5,7 @@ A workflow's history has nothing of the steps within an update, which take most 
 
 import bisect
 import itertools
+import math
 import re
 import statistics
 import threading
@@ -95,22 +96,33 @@ class Progress:
         of_hosts: dict[str, list[float]] = {}
         for mark in marks:
             of_hosts.setdefault(mark.host, []).append(mark.at)
-        waits = [_longest_waits(moments, begun) for moments in of_hosts.values()]
-        periods = [(0.0, min(begun, default=float("inf"))), *faults]
+        waits_of_hosts = [_longest_waits(moments, begun) for moments in of_hosts.values()]
+        all_waits = _waits([mark.at for mark in marks], begun)
         found = []
-        for number, (beginning, end) in enumerate(periods):
-            of_all = [b.at - a.at for a, b in itertools.pairwise(marks) if a.at < end and b.at > beginning]
-            mine = [of_host[number] for of_host in waits if number in of_host] or [0.0]
+        for number, over in enumerate([math.inf, *[end for _, end in faults]]):
+            of_all = [wait for which, sooner, wait in all_waits if which == number and sooner < over]
+            mine = [waits[number] for waits in waits_of_hosts if number in waits] or [0.0]
             found.append(Cost(max(of_all, default=0.0), statistics.median(mine), max(mine), repeated[number]))
         return found
 
 
-def _longest_waits(moments: Sequence[float], begun: Sequence[float]) -> dict[int, float]:
-    """Return the longest time between two neighbours for each fault, by its number from 1 on, and 0 for before."""
-    longest: dict[int, float] = {}
+def _waits(moments: Sequence[float], begun: Sequence[float]) -> list[tuple[int, float, float]]:
+    """Return the times between neighbours: the number of the fault that each belongs to, its beginning, its length.
+
+    Faults have numbers from 1 on, and 0 is before them.
+    """
+    found = []
     for sooner, later in itertools.pairwise(moments):
         number = bisect.bisect_right(begun, sooner)
         if number < len(begun) and begun[number] < later:
             number += 1
-        longest[number] = max(longest.get(number, 0.0), later - sooner)
+        found.append((number, sooner, later - sooner))
+    return found
+
+
+def _longest_waits(moments: Sequence[float], begun: Sequence[float]) -> dict[int, float]:
+    """Return for each fault, by its number, the longest of these."""
+    longest: dict[int, float] = {}
+    for number, _, wait in _waits(moments, begun):
+        longest[number] = max(longest.get(number, 0.0), wait)
     return longest
