@@ -21,6 +21,7 @@ from temporalio.service import RPCError
 
 ROLLOUT_TIMEOUT = 900.0  # Seconds, and those of the faults come on top.
 ASK_TIMEOUT = timedelta(seconds=5)
+MANY = 30  # Hosts that are in the middle of their updates when a fault comes.
 
 
 @dataclass
@@ -66,6 +67,8 @@ async def run_rollout(
         following.cancel()
         striking.cancel()
     rollout.seconds = time.monotonic() - begun
+    if waiting and not rollout.struck:
+        rollout.verdict.problems.append("It was over before a fault could come: more clusters, please.")
     if not rollout.verdict.problems:
         client = await connect()
         version = find_version(VERSION)
@@ -106,7 +109,7 @@ async def strike_all(
     """
     client, progress = await connect(), rollout.progress
     while waiting and not following.done():
-        if len(progress.in_update()) < len(rollout.inventory):
+        if len(progress.in_update()) < min(MANY, len(rollout.inventory)):
             await asyncio.sleep(0.05)
             continue
         hit, begun = progress.in_update(), time.monotonic()

@@ -26,7 +26,7 @@ SERVICES = ("frontend", "history", "matching", "worker")
 SHARDS = 4  # As in the server's own example of a configuration with PostgreSQL.
 DATABASES = {"temporal": "postgresql/v12/temporal", "temporal_visibility": "postgresql/v12/visibility"}
 """The databases, and the server's names of their schemas."""
-RETENTION = 24 * 3600  # Seconds: the shortest that the server takes.
+RETENTION = 24 * 3600  # Seconds.
 
 
 @dataclass(frozen=True)
