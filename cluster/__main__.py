@@ -28,6 +28,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+MOST_PROBLEMS = 8  # That are told of one rollout.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
@@ -101,8 +102,10 @@ def print_report(rollouts: list[Rollout]) -> None:
             f"{len(rollout.struck)} faults. {verdict.extra_attempts} attempts more than without any. The "
             f"client was started again {rollout.followed_again} times."
         )
-        for problem in verdict.problems:
+        for problem in verdict.problems[:MOST_PROBLEMS]:
             say(f"  {problem}")
+        if (more := len(verdict.problems) - MOST_PROBLEMS) > 0:
+            say(f"  ... and {more} more like these.")
 
 
 def main() -> None:

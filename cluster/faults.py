@@ -27,6 +27,11 @@ class Fault:
     kind: str
     seconds: float
 
+    @property
+    def costs(self) -> int:
+        """How many attempts of a step it may cost: what does not end a process lets tasks get lost meanwhile too."""
+        return 1 if self.kind == "kill" else 2
+
     def __str__(self) -> str:
         """Return it in words."""
         words = {"kill": "kill -9", "stop": "SIGSTOP", "cut": "network cut", "full": "disk full"}

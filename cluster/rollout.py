@@ -103,26 +103,26 @@ async def strike_all(
     following: "asyncio.Task[None]",
     say: Callable[[str], None],
 ) -> None:
-    """Do one fault after the other, each in the middle of updates and when the one before is got over.
+    """Do one fault after the other, each in the middle of updates, and when the one before is got over.
 
-    Ends when none is left, or with the rollout.
+    No step loses its last attempt, for then it would have failed, and rightly so. Ends when no fault is left, or with
+    the rollout.
     """
     client, progress = await connect(), rollout.progress
     while waiting and not following.done():
-        if len(progress.in_update()) < min(MANY, len(rollout.inventory)):
+        hit = progress.in_update()
+        if len(hit) < min(MANY, len(rollout.inventory)) or not await can_lose(client, hit, waiting[0].costs):
             await asyncio.sleep(0.05)
             continue
-        hit, begun = progress.in_update(), time.monotonic()
         current = waiting.pop(0)
         say(f"{current} ...")
+        hit, begun = progress.in_update(), time.monotonic()
         await strike(current, cluster.parts, cluster.networks, cluster.database)
         done = Struck(current, begun, time.monotonic())
         rollout.struck.append(done)
         while not following.done() and not (progress.moved_since(hit, done.up_again) and await answers(client)):
             await asyncio.sleep(0.1)
         done.over = time.monotonic()
-        while not following.done() and not await has_attempts_left(client, progress.in_update()):
-            await asyncio.sleep(0.1)
 
 
 def rollout_of(client: Client) -> WorkflowHandle[object, object]:
@@ -139,8 +139,8 @@ async def answers(client: Client) -> bool:
     return True
 
 
-async def has_attempts_left(client: Client, hosts: set[str]) -> bool:
-    """Return whether each step that is under way may be tried once more: what has lost its last attempt has failed."""
+async def can_lose(client: Client, hosts: set[str], attempts: int) -> bool:
+    """Return whether each step of these hosts can lose so many attempts: what has lost its last one has failed."""
     root = find_version(VERSION).workflow_id
     for host in hosts:
         handle = client.get_workflow_handle(f"{root}/{host.rpartition('_')[0]}/{host}")
@@ -148,6 +148,6 @@ async def has_attempts_left(client: Client, hosts: set[str]) -> bool:
             pending = (await handle.describe()).raw_description.pending_activities
         except RPCError:
             return False
-        if any(activity.attempt >= activity.maximum_attempts for activity in pending):
+        if any(activity.attempt + attempts > activity.maximum_attempts for activity in pending):
             return False
     return True
