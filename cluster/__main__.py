@@ -79,7 +79,7 @@ def print_report(rollouts: list[Rollout]) -> None:
     table.add_column("fault", no_wrap=True)
     for heading in (
         "up again",
-        "all went on",
+        "went on",
         "no host moved",
         "a host, median",
         "a host, slowest",

@@ -32,7 +32,7 @@ class Struck:
     begun: float
     up_again: float
     over: float = math.inf
-    """When all hosts that it found in an update had moved on, and a question got through to a worker."""
+    """When nine of ten hosts that it found in an update had moved on, and a question got through to a worker."""
 
 
 @dataclass
