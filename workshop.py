@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     diffing.add_argument("--mine", action="store_true", help="compare your own files with the solution")
     board = commands.add_parser("room", help="show where the learners of a room are, who report to this server")
     board.add_argument("--once", action="store_true", help="print it once, and end")
+    board.add_argument("--new", action="store_true", help="begin with an empty board, for another group")
     board.add_argument("--anonymous", action="store_true", help="show no names, as on a beamer")
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
     packing = commands.add_parser("kit", help="make archives from which others set up without a network")
@@ -98,7 +99,7 @@ def main() -> None:
         if command == "demo":
             return await demo()
         if command == "room":
-            return await room(arguments.once, arguments.anonymous)
+            return await room(arguments.once, arguments.anonymous, arguments.new)
         if command is None:
             return status()
         if command == "watch":

@@ -2,8 +2,8 @@
 
 from checks.exercises import EXERCISES, place
 from checks.failure import CheckFailure, Step
-from checks.judge import BUSY, Verdict
-from checks.machine import slowness
+from checks.judge import Verdict
+from checks.machine import BUSY, busy_remark, slowness
 from checks.solutions import files_of, read_solutions
 from checks.test_runs import FILE, Outcome, TestRun, TestRunner
 from support import PROJECT
@@ -138,8 +138,7 @@ async def judge_tests(
         verdict.passed.append(step.title)
         notify(step)
     except CheckFailure as failure:
-        if (slow := slowness()) > BUSY:
-            failure.seen += f" But this machine is busy: what should take a second takes {slow:.0f}. Try again later."
+        failure.seen += busy_remark()
         verdict.failed, verdict.failure = step, failure
     return verdict
 

@@ -6,7 +6,7 @@ from checks.exercises import TROUBLESHOOTING, Exercise, Place, place
 from checks.explain import DETERMINISTIC, explain_core_message, what_python_warned_of
 from checks.failure import CheckFailure, Step
 from checks.lab import Lab, open_lab
-from checks.machine import slowness
+from checks.machine import busy_remark, slowness
 from checks.replay import another_path, another_path_elsewhere
 from checks.traces import shortened
 from checks.whole_rollout import patch_five_clusters
@@ -28,7 +28,6 @@ from temporalio.service import RPCError
 
 T = TypeVar("T")
 A_MOMENT = "It takes a moment."
-BUSY = 4.0  # How many times as long as on an idle machine everything takes where a verdict is in doubt.
 # With these, almost all sets of the checks' hosts and clusters come in another order than with the 0 of the first run,
 # be it in the one or in the other. Of two names, any two seeds would leave a quarter as they are.
 HASH_SEEDS = (12, 45)
@@ -108,8 +107,8 @@ async def judge(
     except CheckFailure as failure:
         if (warning := warned_of()) not in failure.seen:
             failure.seen += f" And: {warning}"
-        if not failure.is_error and (slow := slowness()) > BUSY:
-            failure.seen += f" But this machine is busy: what should take a second takes {slow:.0f}. Try again later."
+        if not failure.is_error:
+            failure.seen += busy_remark()
         # An error may come from a later step's workflow, since they run side by side: so it is about the whole page.
         verdict.failed = Step(RUNS, Place(step.where.page, "")) if failure.is_error and step else step
         verdict.failure = failure
@@ -158,11 +157,11 @@ async def unless_trouble(lab: Lab, step: Awaitable[T], time_limit: float) -> T:
     """
     running = asyncio.ensure_future(step)
     either: list[asyncio.Future[Any]] = [running, lab.trouble]
-    started = time.monotonic()
+    started, slowest = time.monotonic(), 1.0
     try:
-        while not (await asyncio.wait(either, timeout=time_limit / 2, return_when=asyncio.FIRST_COMPLETED))[0]:
-            took = time.monotonic() - started
-            if took > time_limit and took > time_limit * slowness():
+        while not (await asyncio.wait(either, timeout=time_limit / 4, return_when=asyncio.FIRST_COMPLETED))[0]:
+            took, slowest = time.monotonic() - started, max(slowest, slowness())
+            if took > time_limit * slowest:
                 raise CheckFailure(f"After {took:.0f} seconds this step was not done.", A_MOMENT)
         if lab.trouble.done():
             raise lab.trouble.result()

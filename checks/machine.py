@@ -3,6 +3,8 @@
 import time
 
 PIECE_OF_WORK = 0.03  # Seconds of processor time.
+BUSY = 4.0  # How many times as long as on an idle machine everything takes where a verdict is in doubt.
+REMARK = " But this machine is busy: "
 
 
 def slowness() -> float:
@@ -11,3 +13,9 @@ def slowness() -> float:
     while time.thread_time() - processor < PIECE_OF_WORK:
         pass
     return max(1.0, (time.monotonic() - begun) / PIECE_OF_WORK)
+
+
+def busy_remark() -> str:
+    """Return what there is to say after a failure on a machine that has other work, or nothing."""
+    slow = slowness()
+    return f"{REMARK}what should take a second takes {slow:.0f}. Try again later." if slow > BUSY else ""

@@ -5,6 +5,7 @@ from checks.exercise_9 import Bench, judge_tests
 from checks.exercises import EXERCISES, Exercise
 from checks.habits import remarks
 from checks.judge import Submission, Verdict
+from checks.machine import REMARK
 from checks.report import Report
 from checks.test_runs import TestRunner
 from commands import progress
@@ -138,8 +139,9 @@ async def keep(exercise: Exercise, verdict: Verdict, room: Room | None) -> None:
     known = progress.keep(exercise, verdict)
     if room is not None:
         step = verdict.failed.title if verdict.failed else ""
-        message = verdict.failure.seen if verdict.failure else ""
-        print(f"\n{await report_to(room, exercise.number, step, message, known.tries)}")
+        message = verdict.failure.seen.partition(REMARK)[0] if verdict.failure else ""
+        said = await report_to(room, exercise.number, step, message, known.tries, len(verdict.passed))
+        print(f"\n{said}")
 
 
 def conclude(exercise: Exercise, verdict: Verdict, report: Report) -> None:

@@ -1,7 +1,8 @@
 """Is this machine ready: `python workshop.py doctor`."""
 
 from commands.start import WORKFLOW, for_exercise
-from support.connection import connect, connect_config, is_local, web_ui_link
+from room.report import find_room
+from support.connection import connect, connect_config, is_local, web_ui_link, why_no_connection
 from support.dev_server import server_answers
 from support.failing_tasks import failing_tasks
 from support.pid_lock import running_workers
@@ -61,7 +62,21 @@ async def findings() -> AsyncIterator[tuple[str, str]]:
     yield learners_files()
     if learner := os.environ.get("WORKSHOP_LEARNER"):
         yield "-", f"Your name, the same in all terminals: WORKSHOP_LEARNER={learner!r:.60}"
+    if os.environ.get("WORKSHOP_ROOM"):
+        yield await room_finding()
     yield "-", f"Docker, for exercise 7 only: {await docker()}"
+
+
+async def room_finding() -> tuple[str, str]:
+    """Return what there is to say about the room to which checks report."""
+    try:
+        room = find_room()
+    except UserError as error:
+        return "TO DO", f"Room: {error}"
+    assert room is not None  # It is named.
+    if reason := await asyncio.to_thread(why_no_connection, room.address):
+        return "TO DO", f"Room: {room.address} does not answer, so it would not hear of you. {reason}"
+    return "ok", f"Room: your checks report to {room.address} as {room.learner}"
 
 
 def learners_files() -> tuple[str, str]:

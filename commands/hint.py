@@ -28,7 +28,7 @@ def hint(exercise: Exercise) -> int:
     hints = hints_of(exercise)
     left = [title for title in hints if title not in known.hints]
     if not left:
-        print(f"That were all hints of {exercise.page}." if hints else f"{exercise.page} has no hints.")
+        print(f"Those were all hints: {exercise.page}, Hints." if hints else f"{exercise.page} has no hints.")
         if exercise.has_solution:
             print(f"What the solution changes: python workshop.py diff {exercise.number}")
         return 0

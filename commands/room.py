@@ -4,7 +4,7 @@ from checks.exercises import EXERCISES
 from room.board_workflow import Board, RoomWorkflow, Standing
 from room.report import TASK_QUEUE, WORKFLOW_ID, open_board
 from support.connection import connect
-from support.script import stop_event
+from support.script import stop_event, within
 
 import asyncio
 import contextlib
@@ -27,43 +27,65 @@ INTERVAL = 2.0  # Seconds between two looks.
 # A learner is stuck who is at the same step for so many seconds, or has tried it so often.
 STUCK_SECONDS, STUCK_TIMES = 600, 5
 MOST_MESSAGES = 5
+LINES_OF_TABLE = 6  # Beside its rows.
+PATIENCE = 5.0  # Seconds that the server may take.
 WIDTH = 120  # Where there is no terminal.
 FAILING = 'ExecutionStatus = "Running" AND TemporalReportedProblems IS NOT NULL'
 LEARNERS_RUN = re.compile(r"system-patch-[^-/]+-(?P<learner>[^/]+)")
 
 
-async def room(once: bool, anonymous: bool) -> int:
+async def room(once: bool, anonymous: bool, new: bool) -> int:
     """Run the board's worker, and show the board until somebody stops this. Returns the exit code.
 
-    With `once` it is printed plainly, and that is all. With `anonymous` it has no names. Raises `UserError` if there is
-    no server.
+    With `once` it is printed plainly, and that is all. With `anonymous` it has no names. With `new` it begins with an
+    empty board. Raises `UserError` if there is no server.
     """
     client = await connect()
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # Of reports that make no sense, which are dropped.
     stop = stop_event()
-    async with Worker(client, task_queue=TASK_QUEUE, workflows=[RoomWorkflow]):
-        await open_board(client)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    async with Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[RoomWorkflow],
+        # After a board that was killed, another is not to wait for its cache.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+    ):
+        await open_board(client, new)
         if once:
-            Console(width=None if Console().is_terminal else WIDTH).print(await look(client, anonymous))
+            console.print(await look(client, anonymous))
             return 0
-        with Live(screen=Console().is_terminal, auto_refresh=False) as live:
+        shown, since = Group(), ""
+        with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
             while not stop.is_set():
+                height = console.height if console.is_terminal else None
+                try:
+                    shown, since = await within(PATIENCE, look(client, anonymous, height)), ""
+                    live.update(shown, refresh=True)
                 # It may just have continued as new, or the server is gone for a moment.
-                with contextlib.suppress(RPCError, WorkflowQueryFailedError):
-                    live.update(await look(client, anonymous), refresh=True)
+                except (RPCError, WorkflowQueryFailedError, asyncio.TimeoutError):
+                    since = since or time.strftime("%X")
+                    gone = Text(f"The server does not answer since {since}. What was seen last:\n", style="bold red")
+                    live.update(Group(gone, shown), refresh=True)
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), INTERVAL)
+        if console.is_terminal:
+            console.print(shown)
     return 0
 
 
-async def look(client: Client, anonymous: bool) -> Group:
-    """Return what there is to see now. Raises `RPCError` if the server does not say."""
+async def look(client: Client, anonymous: bool, height: int | None = None) -> Group:
+    """Return what there is to see now, in so many lines if there is a limit. Raises `RPCError` without an answer."""
     board = await client.get_workflow_handle_for(RoomWorkflow.run, WORKFLOW_ID).query(RoomWorkflow.board)
     failing = Counter([learner_of(run.id) async for run in client.list_workflows(FAILING)])
     names = {
-        learner: f"learner {number}" if anonymous else learner for number, learner in enumerate(board.standings, 1)
+        learner: f"learner {standing.number}" if anonymous else learner for learner, standing in board.standings.items()
     }
-    return Group(standings(board, names, failing, time.time()), stumbles(board, names))
+    said = stumbles(board, names)
+    rows = max(1, height - LINES_OF_TABLE - len(said.plain.splitlines())) if height else None
+    return Group(standings(board, names, failing, time.time(), rows), said)
 
 
 def learner_of(workflow_id: str) -> str:
@@ -77,41 +99,58 @@ def is_stuck(standing: Standing, now: float) -> bool:
     return bool(standing.report.step) and (now - standing.since >= STUCK_SECONDS or standing.times >= STUCK_TIMES)
 
 
-def standings(board: Board, names: dict[str, str], failing: Counter[str], now: float) -> Table:
-    """Return the table of the learners: who is stuck comes first, the longest on top."""
-    stuck = sum(is_stuck(each, now) for each in board.standings.values())
-    table = Table(title=f"{len(board.standings)} learners, {stuck} stuck", expand=True, title_justify="left")
-    table.add_column("learner", no_wrap=True, max_width=20)
-    for number in EXERCISES:
-        table.add_column(str(number), width=1)
-    table.add_column("step that is not done", no_wrap=True, ratio=1)
-    for title in ("for", "tries", "failing tasks"):
-        table.add_column(title, justify="right")
+def standings(
+    board: Board, names: dict[str, str], failing: Counter[str], now: float, most_rows: int | None = None
+) -> Table:
+    """Return the table of the learners: who needs somebody comes first, the longest on top."""
 
-    def order(learner: str) -> tuple[bool, float, str]:
+    def needs_help(learner: str) -> bool:
+        return is_stuck(board.standings[learner], now) or failing[learner] > 0
+
+    def order(learner: str) -> tuple[bool, float, bool, str]:
         standing = board.standings[learner]
-        needs_help = is_stuck(standing, now)
-        return not needs_help, standing.since if needs_help else 0, learner
+        is_first = needs_help(learner)
+        return not is_first, standing.since if is_first else 0, not standing.report.step, learner
 
-    for learner in sorted(board.standings, key=order):
+    stuck = sum(map(needs_help, board.standings))
+    learners = sorted(board.standings, key=order)
+    shown = learners[:most_rows]
+    left = f", {len(learners) - len(shown)} not shown" if shown != learners else ""
+    table = Table(title=f"{counted(len(learners), 'learner')}, {stuck} stuck{left}", expand=True, title_justify="left")
+    table.add_column("learner", no_wrap=True, max_width=20)
+    table.add_column("".join(map(str, EXERCISES)), no_wrap=True)
+    table.add_column("step that is not done", no_wrap=True, ratio=1)
+    for title in ("for", "tries", "failing"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for learner in shown:
         standing = board.standings[learner]
         report = standing.report
-        marks = ["✓" if number in standing.passed else "•" if number == report.exercise else "" for number in EXERCISES]
+        marks = [
+            "✓" if number in standing.passed else "•" if number == report.exercise else "·" for number in EXERCISES
+        ]
         step = f"{report.exercise}: {report.step}" if report.step else ""
-        row = [names[learner], *marks, step, duration(now - standing.since) if step else "", str(report.tries)]
+        tries = standing.times if step else report.tries
+        row = [names[learner], "".join(marks), step, duration(now - standing.since) if step else "", str(tries)]
         failed = failing[learner]
-        style = "bold red" if is_stuck(standing, now) else "" if step else "green"
+        style = "bold red" if needs_help(learner) else "" if step else "green"
         table.add_row(*map(escape, row), str(failed) if failed else "", style=style)
     return table
 
 
 def stumbles(board: Board, names: dict[str, str]) -> Text:
-    """Return what the room stumbles over most. A message may have a learner's name in it."""
-    most = sorted(board.messages.items(), key=lambda each: -each[1])[:MOST_MESSAGES]
-    lines = [f"{times:4} times  {message}" for message, times in most]
+    """Return what most learners stumble over. A message may have a learner's name in it."""
+    most = sorted(board.messages.items(), key=lambda each: -len(each[1]))[:MOST_MESSAGES]
+    lines = [f"{counted(len(learners), 'learner'):>12}  {message}" for message, learners in most]
     for learner, name in names.items():
         lines = [re.sub(rf"\b{re.escape(learner)}\b", name, line) for line in lines]
-    return Text("\n".join(["", "Said most, by exercise:", *lines]) if lines else "\nNobody has reported anything yet.")
+    if not lines:
+        return Text("\nNobody has reported anything yet.")
+    return Text("\n".join(["", "Most were told, in exercise:", *lines]), no_wrap=True, overflow="ellipsis")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:

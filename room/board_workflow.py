@@ -11,7 +11,7 @@ from temporalio import workflow
 
 REPORTS_PER_RUN = 500
 # So much a board has room for: learners, messages that are counted, letters of a text, tries.
-MOST_LEARNERS, MOST_MESSAGES, MOST_LETTERS, MOST_TRIES = 200, 500, 200, 999
+MOST_LEARNERS, MOST_MESSAGES, MOST_LETTERS, MOST_TRIES = 200, 200, 200, 999
 NAME = "[A-Za-z0-9_.-]{1,40}"
 
 
@@ -24,25 +24,28 @@ class Report:
     step: str  # The step that is not done. Nothing if all are.
     message: str  # What was seen there.
     tries: int  # How often the exercise was checked by now.
+    done: int = 0  # How many steps are.
 
 
 @dataclass
 class Standing:
     """Where a learner is. Times are in seconds since 1970."""
 
+    number: int  # The first learner who reported is 1.
     report: Report  # The last one.
     at: float
-    since: float  # When the first report of this step came,
-    times: int  # and how many came of it since, in a row.
+    furthest: int  # The most steps that were done in this exercise,
+    since: float  # when it came so far,
+    times: int  # and how many reports have come since that are no less far.
     passed: list[int]  # Exercises.
 
 
 @dataclass
 class Board:
-    """Where all learners are, and how often each message was reported."""
+    """Where all learners are, and who has reported which message."""
 
     standings: dict[str, Standing] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
+    messages: dict[str, list[int]] = field(default_factory=dict)  # Numbers of learners.
 
 
 @workflow.defn
@@ -72,18 +75,22 @@ class RoomWorkflow:
         if known is None and len(standings) >= MOST_LEARNERS:
             return
         step, message, tries = readable(report.step), readable(report.message), min(report.tries, MOST_TRIES)
-        now = workflow.time()
-        standing = Standing(Report(report.learner, report.exercise, step, message, tries), now, now, 1, [])
+        now, number = workflow.time(), len(standings) + 1
+        shown = Report(report.learner, report.exercise, step, message, tries, report.done)
+        standing = Standing(number, shown, now, report.done, now, 1, [])
         if known is not None:
-            standing.passed = known.passed
-            if (known.report.exercise, known.report.step) == (report.exercise, step):
-                standing.since, standing.times = known.since, known.times + 1
+            standing.number, standing.passed = known.number, known.passed
+            is_going_on = known.report.exercise == report.exercise and known.report.step and step
+            if is_going_on and report.done <= known.furthest:
+                # An earlier step that fails in between, as at half a line that was saved, is no progress.
+                standing.furthest, standing.since = known.furthest, known.since
+                standing.times = known.times + (report.done == known.furthest)
         if not step:
             standing.passed = sorted({*standing.passed, report.exercise})
         standings[report.learner] = standing
         key = f"{report.exercise}: {message}"
         if step and (key in messages or len(messages) < MOST_MESSAGES):
-            messages[key] = messages.get(key, 0) + 1
+            messages[key] = sorted({*messages.get(key, []), standing.number})
 
     @workflow.query
     def board(self) -> Board:
@@ -92,4 +99,5 @@ class RoomWorkflow:
 
 def readable(text: str) -> str:
     """Return what a board shows of a text that anybody may have sent."""
-    return "".join(letter for letter in text[:MOST_LETTERS] if letter.isprintable())
+    short = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 3]}..."
+    return "".join(letter for letter in short if letter.isprintable())

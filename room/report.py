@@ -47,7 +47,10 @@ def find_room() -> Room | None:
     except VersionError as error:
         raise UserError(str(error)) from None
     if not learner:
-        raise UserError(f"WORKSHOP_ROOM is {address!r:.60}, and WORKSHOP_LEARNER does not say who you are.")
+        raise UserError(
+            f"WORKSHOP_ROOM is {address!r:.60}, and WORKSHOP_LEARNER does not say who you are: "
+            "export WORKSHOP_LEARNER=your-name"
+        )
     if address == SHARED:
         return Room(connect_config(), learner)
     host, _, port = address.rpartition(":")
@@ -58,16 +61,16 @@ def find_room() -> Room | None:
     return Room({"target_host": address}, learner)
 
 
-async def report(room: Room, exercise: int, step: str, message: str, tries: int) -> str:
+async def report(room: Room, exercise: int, step: str, message: str, tries: int, done: int) -> str:
     """Report how a check ended: the step that is not done, and what was seen, or nothing if all is done.
 
-    Returns in words what was sent, or that the room does not answer.
+    `done` is how many steps are. Returns in words what was sent, or that the room does not answer.
     """
     try:
-        await within(PATIENCE, send(room, Report(room.learner, exercise, step, message, tries)))
+        await within(PATIENCE, send(room, Report(room.learner, exercise, step, message, tries, done)))
     except (RuntimeError, ValueError, RPCError, asyncio.TimeoutError):
         return f"The room at {room.address} does not answer: nothing was reported."
-    what = f"step not done: {step}: {message}" if step else "all steps done."
+    what = f"step {done + 1} not done: {step}: {message}" if step else "all steps done."
     return f"Reported to the room at {room.address}: {room.learner}, exercise {exercise}, try {tries}, {what}"
 
 
@@ -80,13 +83,12 @@ async def send(room: Room, said: Report) -> None:
     await open_board(client, start_signal="report", start_signal_args=[said])
 
 
-async def open_board(client: Client, **options: Any) -> None:
-    """Start the board's workflow, with these options, unless it is there. Raises `RPCError`."""
+async def open_board(client: Client, new: bool = False, **options: Any) -> None:
+    """Start the board's workflow, with these options, unless it is there and no new one is asked for.
+
+    Raises `RPCError`.
+    """
+    policy = WorkflowIDConflictPolicy.TERMINATE_EXISTING if new else WorkflowIDConflictPolicy.USE_EXISTING
     await client.start_workflow(
-        RoomWorkflow.run,
-        Board(),
-        id=WORKFLOW_ID,
-        task_queue=TASK_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        **options,
+        RoomWorkflow.run, Board(), id=WORKFLOW_ID, task_queue=TASK_QUEUE, id_conflict_policy=policy, **options
     )

@@ -3,7 +3,7 @@
 from checks.exercises import EXERCISES
 from checks.failure import CheckFailure, Step
 from checks.judge import Verdict
-from commands import progress
+from commands import doctor, progress
 from commands import room as board
 from commands.check import keep
 from room import board_workflow
@@ -31,8 +31,10 @@ STEP, MESSAGE = "It asks", "Nobody was asked."
 Rooms = WorkflowHandle[RoomWorkflow, None]
 
 
-def reported(learner: str, exercise: int = 1, step: str = STEP, message: str = MESSAGE, tries: int = 1) -> Report:
-    return Report(learner, exercise, step, message, tries)
+def reported(
+    learner: str, exercise: int = 1, step: str = STEP, message: str = MESSAGE, tries: int = 1, done: int = 0
+) -> Report:
+    return Report(learner, exercise, step, message, tries, done)
 
 
 @pytest.fixture
@@ -50,9 +52,28 @@ async def test_the_board_has_where_each_learner_is_since_when_and_what_was_passe
     found = await room.query(RoomWorkflow.board)
     assert [*found.standings] == ["ann", "bob"]
     ann = found.standings["ann"]
-    assert (ann.report, ann.times, ann.passed) == (reported("ann", tries=2), 2, [0])
+    assert (ann.number, ann.report, ann.times, ann.passed) == (1, reported("ann", tries=2), 2, [0])
     assert ann.since <= found.standings["bob"].at <= ann.at
-    assert found.messages == {f"1: {MESSAGE}": 3}
+    assert found.messages == {f"1: {MESSAGE}": [1, 2]}
+
+
+async def test_who_fails_at_an_earlier_step_in_between_is_at_the_same_step_all_the_time(room: Rooms) -> None:
+    for done in (0, 3, 3, 0, 1, 3):
+        await room.signal(RoomWorkflow.report, reported("ann", step=f"Step {done + 1}", done=done))
+    ann = (await room.query(RoomWorkflow.board)).standings["ann"]
+    assert (ann.furthest, ann.times) == (3, 3)
+    await room.signal(RoomWorkflow.report, reported("ann", step="Step 5", done=4))
+    further = (await room.query(RoomWorkflow.board)).standings["ann"]
+    assert (further.furthest, further.times) == (4, 1) and further.since > ann.since
+    await room.signal(RoomWorkflow.report, reported("ann", 2))
+    assert (await room.query(RoomWorkflow.board)).standings["ann"].furthest == 0
+
+
+async def test_who_fails_after_all_was_done_begins_anew(room: Rooms) -> None:
+    for step in (STEP, STEP, "", STEP):
+        await room.signal(RoomWorkflow.report, reported("ann", step=step))
+    ann = (await room.query(RoomWorkflow.board)).standings["ann"]
+    assert (ann.times, ann.passed) == (1, [1])
 
 
 NONSENSE: list[Any] = [
@@ -160,7 +181,7 @@ async def test_a_check_reports_and_says_what_it_sent_and_the_trainer_sees_it(
     assert code == 1
     address = client.service_client.config.target_host
     assert output.splitlines()[-1].startswith(  # If the machine is busy, that is said too.
-        f"Reported to the room at {address}: {learner}, exercise 2, try 1, step not done: It has a query "
+        f"Reported to the room at {address}: {learner}, exercise 2, try 1, step 2 not done: It has a query "
         "completed_steps, which returns a list of texts: The class SystemPatchWorkflow_Mine has no query named "
         "completed_steps. Its queries: none."
     )
@@ -168,6 +189,25 @@ async def test_a_check_reports_and_says_what_it_sent_and_the_trainer_sees_it(
     assert code == 0 and learner in output and "2: It has a query" in output
     code, output = run("python", "workshop.py", "room", "--once", "--anonymous", cwd=elsewhere).end()
     assert code == 0 and learner not in output and "learner 1" in output
+    code, output = run("python", "workshop.py", "room", "--once", "--new", cwd=elsewhere).end()
+    assert code == 0 and "0 learners, 0 stuck" in output
+
+
+@pytest.mark.parametrize(
+    ("room", "learner", "mark", "says"),
+    [
+        ("shared", "ann", "ok", "your checks report to {address} as ann"),
+        ("shared", "", "TO DO", "export WORKSHOP_LEARNER=your-name"),
+        ("127.0.0.1:9", "ann", "TO DO", "127.0.0.1:9 does not answer, so it would not hear of you."),
+    ],
+)
+async def test_doctor_says_whether_the_room_will_hear_of_a_learner(
+    client: Client, room: str, learner: str, mark: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKSHOP_ROOM", room)
+    monkeypatch.setenv("WORKSHOP_LEARNER", learner)
+    found_mark, text = await doctor.room_finding()
+    assert found_mark == mark and says.format(address=client.service_client.config.target_host) in text
 
 
 # What the trainer sees
@@ -184,7 +224,7 @@ def seen(standings: dict[str, Standing], failing: Counter[str] | None = None, no
 def standing(
     learner: str, since: float = 900, times: int = 1, passed: list[int] | None = None, **more: Any
 ) -> Standing:
-    return Standing(reported(learner, **more), since, since, times, passed or [])
+    return Standing(1, reported(learner, **more), since, 0, since, times, passed or [])
 
 
 def test_who_is_stuck_comes_first_the_longest_on_top() -> None:
@@ -206,7 +246,26 @@ def test_a_line_has_what_was_passed_how_long_and_what_fails_on_the_server() -> N
         row for row in seen({"ann": standing("ann", since=400, passed=[0], tries=7)}, Counter(ann=2)) if " ann " in row
     ]
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells[:3] == ["ann", "✓", "•"] and cells[-4:] == [f"1: {STEP}", "10 min", "7", "2"]
+    assert cells == ["ann", "✓•········", f"1: {STEP}", "10 min", "1", "2"]
+
+
+def test_who_needs_nobody_gives_way_where_there_is_little_room() -> None:
+    learners = {name: standing(name, times=5 if name == "zoe" else 1) for name in ("ann", "bob", "zoe")}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(board.standings(Board(learners), {name: name for name in learners}, Counter(), 1000, 2))
+    text = console.export_text()
+    assert "3 learners, 1 stuck, 1 not shown" in text
+    assert " zoe " in text and " ann " in text and " bob " not in text
+    assert f"1: {STEP}" in text and "1 min" in text
+
+
+def test_a_message_counts_once_for_each_learner_and_names_nobody() -> None:
+    many = Board({"ann": standing("ann")}, {"1: Nobody but ann.": [1, 2], "2: Never.": [1]})
+    said = board.stumbles(many, {"ann": "learner 1"}).plain.splitlines()
+    assert [line.split() for line in said[-2:]] == [
+        ["2", "learners", "1:", "Nobody", "but", "learner", "1."],
+        ["1", "learner", "2:", "Never."],
+    ]
 
 
 @pytest.mark.parametrize(

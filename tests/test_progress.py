@@ -126,7 +126,7 @@ def test_hints_come_one_at_a_time_and_first_that_for_the_point_at_which_the_chec
     shown = [hinted(capsys) for _ in titles]
     assert "Hint: the client (point 6)" in shown[0]
     assert [[title for title in titles if title in each] for each in shown[1:]] == [[each] for each in titles[:-1]]
-    assert "That were all hints" in hinted(capsys)
+    assert "Those were all hints" in hinted(capsys)
 
 
 def test_a_hint_to_which_the_check_has_sent_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
