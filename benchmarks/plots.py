@@ -33,7 +33,10 @@ def plot(figures: Sequence[Figures], folder: Path) -> None:
             line = list(group)
             ax.plot([each.hosts for each in line], [value(each) for each in line], marker="o", label=version)
         ax.set_xscale("log")
-        ax.set_yscale("log")
+        if title.startswith("events"):
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(bottom=0)
         ax.set_xticks(sorted({each.hosts for each in usual}), [f"{n:,}" for n in sorted({f.hosts for f in usual})])
         ax.minorticks_off()
         ax.set_xlabel("hosts")
