@@ -1,7 +1,7 @@
 """Reports to the room how a check ended, if the learner has said so."""
 
 from room.board_workflow import Board, Report, RoomWorkflow
-from support.connection import DEFAULT_ADDRESS, connect_config
+from support.connection import DEFAULT_ADDRESS, connect_config, is_address
 from support.script import UserError, within
 from workflow.versions import VersionError, learner_name
 
@@ -53,8 +53,7 @@ def find_room() -> Room | None:
         )
     if address == SHARED:
         return Room(connect_config(), learner)
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+    if not is_address(address):
         raise UserError(
             f"WORKSHOP_ROOM is {address!r:.60}. It must be a host and a port, such as {DEFAULT_ADDRESS}, or `{SHARED}`."
         )

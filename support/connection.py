@@ -47,8 +47,7 @@ def connect_config() -> dict[str, Any]:
     except Exception as error:
         raise UserError(f"The configuration of the connection to Temporal can't be read: {error}") from error
     address = config.setdefault("target_host", DEFAULT_ADDRESS)
-    found = ADDRESS.fullmatch(address)
-    if not found or not 1 <= int(found["port"]) <= 65535:
+    if not is_address(address):
         raise UserError(
             f"The server's address is {address!r:.200}, in TEMPORAL_ADDRESS or in your Temporal configuration file. It "
             "must be a host and a port, such as localhost:7233."
@@ -93,6 +92,12 @@ async def connect(runtime: Runtime | None = None) -> Client:
         if error.status is RPCStatusCode.UNAVAILABLE:
             raise
     return client
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is a host and a port, as `localhost:7233` is."""
+    found = ADDRESS.fullmatch(text)
+    return found is not None and 1 <= int(found["port"]) <= 65535
 
 
 def why_no_connection(address: str) -> str:

@@ -158,6 +158,7 @@ async def test_a_room_that_does_not_answer_costs_a_line(learner: None, capsys: p
         ("localhost", "ann", "must be a host and a port"),
         ("localhost:x", "ann", "must be a host and a port"),
         (":7233", "ann", "must be a host and a port"),
+        ("http://localhost:7233", "ann", "must be a host and a port"),
         ("localhost:7233", "a b", "WORKSHOP_LEARNER is"),
     ],
 )
