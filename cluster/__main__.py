@@ -12,7 +12,7 @@ from cluster.rollout import Rollout, run_rollout
 from cluster.server import SERVER_VERSION
 from cluster.verdict import inventory
 from support.dev_server import forget_other_servers
-from support.flags import whole_number
+from support.flags import add_hosts_per_cluster, whole_number
 from support.pid_lock import running_workers
 from support.script import run_script
 from workflow.activities import HOSTS_PER_CLUSTER
@@ -128,13 +128,7 @@ def main() -> None:
     parser.add_argument(
         "--clusters", type=whole_number(1, MOST_CLUSTERS), default=30, help="how many clusters to patch (default: 30)"
     )
-    parser.add_argument(
-        "--hosts-per-cluster",
-        type=whole_number(1, 10_000),
-        default=HOSTS_PER_CLUSTER,
-        metavar="HOSTS",
-        help=f"hosts that each cluster has (default: {HOSTS_PER_CLUSTER})",
-    )
+    add_hosts_per_cluster(parser)
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="where to keep what all processes print")
     arguments = parser.parse_args()
     if arguments.no_faults and arguments.fault:

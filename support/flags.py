@@ -1,5 +1,6 @@
 """Readers of values on the command line, for `argparse`: each raises `ArgumentTypeError` if the text is wrong."""
 
+from workflow.activities import HOSTS_PER_CLUSTER
 from workflow.versions import Version, VersionError, find_version
 
 import argparse
@@ -35,6 +36,17 @@ def pace(text: str) -> float:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, not {text!r:.20}")
+
+
+def add_hosts_per_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says how many hosts the simulated inventory has for each cluster."""
+    parser.add_argument(
+        "--hosts-per-cluster",
+        type=whole_number(1, 10_000),
+        default=HOSTS_PER_CLUSTER,
+        metavar="HOSTS",
+        help=f"hosts that each cluster has, see exercise 5 (default: {HOSTS_PER_CLUSTER})",
+    )
 
 
 def build_id(text: str) -> str:

@@ -1,9 +1,8 @@
 """The command line of `temporal_worker.py`."""
 
-from support.flags import build_id, named_version, pace, whole_number
+from support.flags import add_hosts_per_cluster, build_id, named_version, pace
 from support.reload import run_anew_when_saved
 from support.script import run_script
-from workflow.activities import HOSTS_PER_CLUSTER
 from workflow.versions import Version
 
 import argparse
@@ -32,13 +31,7 @@ def read_flags(description: str | None) -> WorkerFlags:
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
     parser.add_argument("--pace", type=pace, default=1.0, help="how long work takes: 0.1 for a tenth (default: 1)")
-    parser.add_argument(
-        "--hosts-per-cluster",
-        type=whole_number(1, 10_000),
-        default=HOSTS_PER_CLUSTER,
-        metavar="HOSTS",
-        help=f"hosts that each cluster has, see exercise 5 (default: {HOSTS_PER_CLUSTER})",
-    )
+    add_hosts_per_cluster(parser)
     parser.add_argument("--build", type=build_id, default="", metavar="ID", help="build of the code, see exercise 8")
     parser.add_argument("--reload", action="store_true", help="start anew whenever a file of the workflow is saved")
     arguments = parser.parse_args()
