@@ -19,6 +19,8 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 GRACEFUL_SHUTDOWN = timedelta(seconds=5)
 # How long a workflow's next task is for this worker only, which has it in its cache. After a crash that is time lost.
 STICKY_TIMEOUT = timedelta(seconds=2)
+# With a workflow for each host, so many can be under way. One that is not in the cache is replayed for each task.
+CACHED_WORKFLOWS = 10_000
 
 
 async def run_worker(version: Version, pace: float, hosts_per_cluster: int, build: str) -> int:
@@ -38,6 +40,7 @@ async def run_worker(version: Version, pace: float, hosts_per_cluster: int, buil
             activity_executor=ThreadPoolExecutor(100),
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            max_cached_workflows=CACHED_WORKFLOWS,
             deployment_config=deployment,
         )
     except (RuntimeError, ValueError) as error:
