@@ -8,6 +8,7 @@ from support.temporal_cli import find_temporal_cli
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -16,28 +17,33 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-# The server reads its queue of new tasks at most 20 times a second for each of its shards. A development server has one
-# shard only, so that a step after the other would take 40 ms more each.
-QUICK_TASKS = ["--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"]
-# It reads due timers, of which each activity sets some, in pages of 100. On SQLite each page goes through all that are
-# done and not yet deleted, so that with thousands of them a server falls behind, more and more: timeouts came a minute
-# late. With larger pages it keeps up.
-QUICK_TASKS += ["--dynamic-config-value", "history.timerTaskBatchSize=1000"]
-# It also splits each task queue into four parts, and a task can wait for seconds in one at which no worker is polling.
-QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"]
-QUICK_TASKS += ["--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"]
 # Where the network to a worker is cut without a word, the server goes on handing tasks to it, and each costs an
 # attempt. So it asks every second whether the worker is there. By default it takes more than a minute to find out
 # (https://grpc.io/docs/guides/keepalive/).
 KEEP_ALIVE = {"frontend.keepAliveTime": "1s", "frontend.keepAliveTimeout": "1s"}
-for _name, _value in KEEP_ALIVE.items():
-    QUICK_TASKS += ["--dynamic-config-value", f'{_name}="{_value}"']
-# While a run's code is at work, the server keeps one query to it waiting and refuses all others. A client and the Web
-# UI may well ask at the same moment.
-QUICK_TASKS += ["--dynamic-config-value", "history.MaxBufferedQueryCount=20"]
-# A run whose code fails again and again gets the search attribute TemporalReportedProblems at its second failure, by
-# which the Web UI and the room's board find it. By default that takes five failures, a minute.
-QUICK_TASKS += ["--dynamic-config-value", "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2"]
+DYNAMIC_CONFIG = {
+    # The server reads its queue of new tasks at most 20 times a second for each of its shards. A development server has
+    # one shard only, so that a step after the other would take 40 ms more each.
+    "history.transferProcessorMaxPollRPS": 1000,
+    # It reads due timers, of which each activity sets some, in pages of 100. For each page, SQLite goes through all
+    # that are done and not deleted yet, so that with a thousand hosts it falls behind more and more: timeouts come half
+    # a minute late. With larger pages it keeps up.
+    "history.timerTaskBatchSize": 1000,
+    # What is done is deleted every 30 s by default. Until then it is in the way of each new task.
+    "history.transferProcessorUpdateAckInterval": "1s",
+    "history.timerProcessorUpdateAckInterval": "1s",
+    "history.visibilityProcessorUpdateAckInterval": "1s",
+    # It splits each task queue into four parts, and a task can wait for seconds in one at which no worker is polling.
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
+    **KEEP_ALIVE,
+    # While a run's code is at work, the server keeps one query to it waiting and refuses all others. A client and the
+    # Web UI may well ask at the same moment.
+    "history.MaxBufferedQueryCount": 20,
+    # A run whose code fails again and again gets the search attribute TemporalReportedProblems at its second failure,
+    # by which the Web UI and the room's board find it. By default that takes five failures, a minute.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": 2,
+}
 # The pragmas make the SQLite file 2.5 times as fast. What they give up is that a power cut, unlike a crash, may lose
 # the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
 FAST_SQLITE = ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]
@@ -109,7 +115,9 @@ def _lock(database: Path) -> None:
 def server_command(cli: str, port: int, ui_port: int, database: Path | None) -> list[str]:
     """Return the command that runs the server on these ports, with its history in a file or in memory."""
     command = [cli, "server", "start-dev", "--ip", THIS_MACHINE, "--port", str(port), "--ui-port", str(ui_port)]
-    command += [*QUICK_TASKS, "--log-level", "error"]
+    for name, value in DYNAMIC_CONFIG.items():
+        command += ["--dynamic-config-value", f"{name}={json.dumps(value)}"]
+    command += ["--log-level", "error"]
     return command + (["--db-filename", str(database), *FAST_SQLITE] if database else [])
 
 
