@@ -1,15 +1,18 @@
 """What a check prints: the steps as they pass, and in the end what is wrong, if anything."""
 
-from checks.exercise_9 import Mistake
 from checks.failure import CheckFailure, Step
-from checks.test_runs import Outcome
 from support.terminal import GREEN, RED, colored
 
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:  # Not loaded with every command, for they load pytest.
+    from checks.exercise_9 import Mistake
+    from checks.test_runs import Outcome
 
 WIDTH = 110
 
@@ -38,7 +41,7 @@ class Report:
         self.done += 1
         print(f"  {colored('ok', GREEN)}    {self.done}. {step.title}", flush=True)
 
-    def mistake(self, mistake: Mistake, noticed_by: Outcome | None) -> None:
+    def mistake(self, mistake: "Mistake", noticed_by: "Outcome | None") -> None:
         """Print whether a mistake is noticed, and by which test."""
         if noticed_by is None:
             sign, told = colored("--", RED), f"noticed by no test (point {mistake.point})"

@@ -1,13 +1,11 @@
 """Is it right: `python workshop.py check N` tries out a learner's files, on a server of its own."""
 
 from checks.apart import judge_apart
-from checks.exercise_9 import Bench, judge_tests
 from checks.exercises import EXERCISES, Exercise
 from checks.habits import remarks
 from checks.judge import Submission, Verdict
 from checks.machine import REMARK
 from checks.report import Report
-from checks.test_runs import TestRunner
 from commands import progress
 from commands.diff import text_of
 from commands.start import (
@@ -77,6 +75,10 @@ async def judge_learners_tests(exercise: Exercise, version: str | None, report: 
 
     Raises `UserError` if there are none, or if no server can be had.
     """
+    # They load pytest, which other commands need not wait for.
+    from checks.exercise_9 import Bench, judge_tests
+    from checks.test_runs import TestRunner
+
     reference = {
         str(WORKFLOW.relative_to(PROJECT)): learners_workflow(exercise),
         str(ACTIVITIES.relative_to(PROJECT)): learners_activities(exercise),
