@@ -60,7 +60,7 @@ def all_cases(
         for shape in shapes
         for each in paces(*shape)
         for name in versions
-        if math.prod(shape) <= ONE_HISTORY or version_number(name) >= FIRST_WITH_CHILDREN
+        if math.prod(shape) <= ONE_HISTORY or not 0 < version_number(name) < FIRST_WITH_CHILDREN
     ]
     name, shape = FOR_DATABASES
     if shape in shapes:
@@ -182,7 +182,7 @@ def main() -> None:
         description=(__doc__ or "").partition("\n")[0],
     )
     parser.add_argument(
-        "--versions", type=some(released), default="v5,v6,v7,v8,v9", help="versions (default: v5 to v9)"
+        "--versions", type=some(released), default="v5,v6,v7,v8,v9", help="versions, `mine` too (default: v5 to v9)"
     )
     parser.add_argument(
         "--hosts",

@@ -3,7 +3,6 @@
 from benchmarks.histories import overhead, size
 from support.client import seconds_of
 from support.connection import connect
-from support.dev_server import SERVER_ENVIRONMENT
 from support.histories import Handle
 from support.ports import THIS_MACHINE, UI_PORT_DISTANCE, free_port
 from support.processes import Process
@@ -179,7 +178,7 @@ async def _server(case: Case, folder: Path) -> AsyncIterator[Process]:
     else:
         command = ["python", "temporal_server.py", "--port", str(port)]
         command += ["--temporary"] if case.database == "memory" else ["--database", str(file)]
-    server = Process(*command, environment=SERVER_ENVIRONMENT)
+    server = Process(*command)
     try:
         await _printed(server, "Server:", "The server")
         os.environ["TEMPORAL_ADDRESS"] = f"{THIS_MACHINE}:{port}"

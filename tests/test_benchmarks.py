@@ -29,8 +29,9 @@ def test_one_path_of_work_leads_through_the_slowest_pilot_and_the_slowest_other_
 
 
 def test_versions_with_one_history_are_not_asked_for_more_hosts_than_fit_into_it() -> None:
-    cases = all_cases(["v5", "v6"], [(3, 5), (20, 500)], ["ours"], 0)
-    assert [(case.version, case.hosts) for case in cases] == [("v5", 15), ("v6", 15), ("v6", 10_000)]
+    cases = all_cases(["v5", "v6", "mine"], [(3, 5), (20, 500)], ["ours"], 0)
+    few, many = [("v5", 15), ("v6", 15), ("mine", 15)], [("v6", 10_000), ("mine", 10_000)]
+    assert [(case.version, case.hosts) for case in cases] == few + many
 
 
 @pytest.mark.parametrize(
