@@ -44,4 +44,4 @@ def plot(figures: Sequence[Figures], folder: Path) -> None:
         ax.grid(alpha=0.3)
         ax.legend()
     fig.tight_layout()
-    fig.savefig(folder / "benchmarks.png", dpi=110)
+    fig.savefig(folder / "benchmarks.png", dpi=90)
