@@ -18,9 +18,9 @@ from pathlib import Path
 from temporalio.client import Client
 
 # Where the network to a worker is cut without a word, the server goes on handing tasks to it, and each costs an
-# attempt. So it asks every second whether the worker is there. By default it takes more than a minute to find out
-# (https://grpc.io/docs/guides/keepalive/).
-KEEP_ALIVE = {"frontend.keepAliveTime": "1s", "frontend.keepAliveTimeout": "1s"}
+# attempt. So it asks every second whether the worker is there, and waits three for the answer: on a busy machine, who
+# is there may be late. By default it takes more than a minute to find out (https://grpc.io/docs/guides/keepalive/).
+KEEP_ALIVE = {"frontend.keepAliveTime": "1s", "frontend.keepAliveTimeout": "3s"}
 DYNAMIC_CONFIG = {
     # The server reads its queue of new tasks at most 20 times a second for each of its shards. A development server has
     # one shard only, so that a step after the other would take 40 ms more each.

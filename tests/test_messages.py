@@ -2,14 +2,18 @@
 
 from checks.names import NO, YES
 from support.histories import history
+from tests.conftest import Run
 from tests.runs import HOSTS, approve, patch_input, scheduled, start, worker
 from workflow.types import HostPatchInput
 from workflow.versions import find_version
 
 import asyncio
+import os
+import signal
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 from temporalio import activity
 from temporalio.api.common.v1 import WorkflowExecution
@@ -157,3 +161,24 @@ async def test_a_query_without_a_worker_ends_with_an_error_and_not_with_a_hang(c
     with pytest.raises(RPCError):
         await handle.query("completed_steps", rpc_timeout=timedelta(seconds=1))
     await handle.terminate()
+
+
+async def test_whoever_stands_still_for_a_moment_while_a_query_waits_gets_the_answer_nevertheless(
+    client: Client, run: Run
+) -> None:
+    """As happens on a busy machine. The server must not take it for a connection that is cut."""
+    async with worker(client, "v3") as found:
+        handle = await start(client, found, patch_input(["cluster1"]))
+        await approve(handle, found)
+        await handle.result()
+    query = ["workflow", "query", "--workflow-id", handle.id, "--type", "completed_steps"]
+    asking = run(os.environ["TEMPORAL_CLI"], *query, "--address", os.environ["TEMPORAL_ADDRESS"])
+    while not any(each.status == psutil.CONN_ESTABLISHED for each in psutil.Process(asking.pid).net_connections()):
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)  # Until the query is under way, of which nothing is to be seen.
+    asking.signal(signal.SIGSTOP)
+    await asyncio.sleep(2)
+    asking.signal(signal.SIGCONT)
+    async with worker(client, "v3"):
+        assert await asking.ended() == 0, asking.text()
+    assert "cluster1_host5 patched" in asking.text()
