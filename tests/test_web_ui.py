@@ -45,7 +45,8 @@ async def ui(
 ) -> AsyncIterator[WebUi]:
     """The Web UI, for a learner whose task queues no worker has polled before."""
     if learner := os.environ.get("WORKSHOP_LEARNER"):
-        monkeypatch.setenv("WORKSHOP_LEARNER", f"{learner}-{next(learners)}")
+        # Not with a hyphen: the ids of other tests' runs have a number behind one.
+        monkeypatch.setenv("WORKSHOP_LEARNER", f"{learner}.ui{next(learners)}")
     folder = PICTURES if request.config.getoption("--pictures") else tmp_path
     async with web_ui.opened(client, folder) as page:
         yield page
