@@ -6,6 +6,7 @@
 from checks.exercise_9 import MISTAKES, Bench, judge_tests
 from checks.exercises import EXERCISES
 from checks.habits import remarks
+from checks.machine import BUSY
 from checks.test_runs import Outcome, TestRunner
 from commands.start import for_learner, learners_activities, learners_tests, learners_workflow, text_at
 from support.dev_server import SERVER_ENVIRONMENT, server_command
@@ -195,3 +196,12 @@ async def test_happy(client: Client, warmed_up: None) -> None:
     assert bench.seconds["test_happy"] > 6
     goes_on = MISTAKES[1]
     assert await bench.red_test(bench.changed((goes_on.exercise, goes_on.name))) is None
+
+
+async def test_on_a_busy_machine_a_test_that_comes_to_its_end_in_spite_of_all_notices_nothing(
+    runner: TestRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checks.exercise_9.slowness", lambda: BUSY + 1)
+    monkeypatch.setattr("checks.exercise_9.PATIENCE_WITH_MISTAKE", 0.3)
+    tests = "import time\n\ndef test_slow():\n    time.sleep(1)\n"
+    assert await Bench(runner, tests, REFERENCE, REFERENCE, lambda *_: None).red_test(REFERENCE) is None
