@@ -12,7 +12,7 @@ from support.strict_input import strict_data_converter
 from support.temporal_cli import CACHE, find_go, progress
 from tests.conftest import copy_project
 from tests.record_histories import FOLDER as RECORDED
-from tests.runs import approve, patch_input, scheduled, start
+from tests.runs import approve, failed_tasks, patch_input, scheduled, start
 from workflow.activities import HOSTS_PER_CLUSTER, UPDATE_STEPS
 from workflow.types import ClusterPatchResult, SystemPatchResult
 from workflow.versions import Version, find_version, version_number
@@ -415,7 +415,9 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
     updates: dict[str, int] = {}
     for each in (await tree(client, handle)).values():
         begun: dict[int, tuple[tuple[str, str], datetime]] = {}
-        for event in await history(each):
+        events = await history(each)
+        problems += [f"{each.id} has a workflow task that failed: {why}" for why in failed_tasks(events)]
+        for event in events:
             name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
             if name == "ACTIVITY_TASK_SCHEDULED":
                 [activity] = scheduled([event])
@@ -439,10 +441,7 @@ async def broken_promises(here: Place, client: Client, handle: Handle, outcome: 
                         )
             elif name == "ACTIVITY_TASK_COMPLETED":
                 done[begun[event.activity_task_completed_event_attributes.scheduled_event_id][0]] += 1
-            elif name.startswith("ACTIVITY_TASK_") or name in (
-                "WORKFLOW_TASK_FAILED",
-                "CHILD_WORKFLOW_EXECUTION_FAILED",
-            ):
+            elif name.startswith("ACTIVITY_TASK_") or name == "CHILD_WORKFLOW_EXECUTION_FAILED":
                 problems.append(f"{each.id} has an event {name}")
     if done != Counter(recorded_activities(outcome.version)):
         problems.append(f"the activities that completed are not those of a run without faults: {done}")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from temporalio import activity
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -100,3 +100,21 @@ def attempts(events: list[HistoryEvent], activity: str) -> dict[str, tuple[int, 
         for attributes in started
         if attributes.scheduled_event_id in summaries
     }
+
+
+def failed_tasks(events: list[HistoryEvent]) -> list[str]:
+    """Why workflow tasks failed.
+
+    Not those that were to end the run when something new came for it, as may happen on a busy machine: the server has
+    them done again (https://docs.temporal.io/references/errors#unhandled-command).
+    """
+    failed = [
+        event.workflow_task_failed_event_attributes
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+    ]
+    return [
+        f"{WorkflowTaskFailedCause.Name(each.cause)}: {each.failure.message}"
+        for each in failed
+        if each.cause != WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    ]

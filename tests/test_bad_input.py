@@ -10,7 +10,7 @@ from support.connection import connect, web_ui_link
 from support.histories import history
 from support.logs import ShortErrors
 from support.script import UserError
-from tests.runs import id_of, patch_input, worker
+from tests.runs import failed_tasks, id_of, patch_input, worker
 from workflow.versions import VersionError, find_version, known_versions, released_versions
 
 import asyncio
@@ -25,7 +25,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -149,8 +148,7 @@ async def ending(handle: WorkflowHandle[Any, Any]) -> str:
     except WorkflowFailureError as error:
         assert isinstance(error.cause, ApplicationError), error.cause
         kind = error.cause.type or "none"
-    events = await history(handle)
-    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in events]
+    assert failed_tasks(await history(handle)) == []
     assert not tracebacks, tracebacks[0]
     return kind
 

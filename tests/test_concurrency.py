@@ -1,7 +1,7 @@
 """Exercises 4 to 6: what runs side by side, what is a child of what, what is cancelled with what."""
 
 from support.histories import Handle, children, history, tree
-from tests.runs import CLUSTERS, HOSTS, approve, patch_input, scheduled, start, with_three_hosts, worker
+from tests.runs import CLUSTERS, HOSTS, approve, failed_tasks, patch_input, scheduled, start, with_three_hosts, worker
 from workflow.versions import released_versions
 
 import asyncio
@@ -165,8 +165,7 @@ async def test_a_worker_that_forgets_everything_after_each_task_comes_to_the_sam
             assert (await handle.result()).clusters[0].patched_hosts == HOSTS["cluster2"][:3]
     runs = await tree(client, handle)
     for run in runs.values():
-        types = [event.event_type for event in await history(run)]
-        assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in types
+        assert failed_tasks(await history(run)) == []
     if version == "v7":
         ends = await statuses(runs)
         assert (ends["cluster2_host1"], ends["cluster2_host2"], ends["cluster2_host3"]) == (CANCELED, FAILED, CANCELED)

@@ -2,7 +2,7 @@
 
 from checks.names import NO, YES
 from support.histories import history
-from tests.runs import approve, patch_input, start, worker
+from tests.runs import approve, failed_tasks, patch_input, start, worker
 from workflow.types import ApprovalAnswer, SystemPatchInput, VaultReference
 from workflow.versions import find_version, released_versions
 
@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
@@ -56,7 +55,7 @@ async def failure_of(client: Client, version: str, input: Any) -> ApplicationErr
         )
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
-    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in await history(handle)]
+    assert failed_tasks(await history(handle)) == []
     assert isinstance(failed.value.cause, ApplicationError)
     return failed.value.cause
 
@@ -130,7 +129,7 @@ async def test_an_answer_with_too_few_or_too_many_values_is_refused_too(client: 
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
     assert isinstance(failed.value.cause, ApplicationError) and failed.value.cause.type == "ApprovalRejected"
-    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in await history(handle)]
+    assert failed_tasks(await history(handle)) == []
 
 
 @pytest.mark.parametrize("pilot_count", [2.5, True, "3", None])

@@ -1,7 +1,7 @@
 """What each version does, on a real server."""
 
 from support.histories import history, tree
-from tests.runs import CLUSTERS, HOSTS, approve, attempts, patch_input, scheduled, start, worker
+from tests.runs import CLUSTERS, HOSTS, approve, attempts, failed_tasks, patch_input, scheduled, start, worker
 from workflow.types import ClusterPatchResult, HostFailure, HostPatchInput, SystemPatchInput, SystemPatchResult
 from workflow.versions import find_version, version_number
 
@@ -113,7 +113,7 @@ async def test_the_update_has_3_attempts_of_10_s_and_from_v4_on_a_heartbeat_time
 @pytest.mark.parametrize("version", COMPLETING)
 async def test_no_workflow_task_fails(runs: dict[str, Run], version: str) -> None:
     for events in runs[version].histories.values():
-        assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED not in [event.event_type for event in events]
+        assert failed_tasks(events) == []
 
 
 @pytest.fixture(scope="module")
