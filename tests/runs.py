@@ -103,18 +103,10 @@ def attempts(events: list[HistoryEvent], activity: str) -> dict[str, tuple[int, 
 
 
 def failed_tasks(events: list[HistoryEvent]) -> list[str]:
-    """Why workflow tasks failed.
-
-    Not those that were to end the run when something new came for it, as may happen on a busy machine: the server has
-    them done again (https://docs.temporal.io/references/errors#unhandled-command).
-    """
+    """Why workflow tasks failed: for each that did, the cause and the message."""
     failed = [
         event.workflow_task_failed_event_attributes
         for event in events
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
     ]
-    return [
-        f"{WorkflowTaskFailedCause.Name(each.cause)}: {each.failure.message}"
-        for each in failed
-        if each.cause != WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
-    ]
+    return [f"{WorkflowTaskFailedCause.Name(each.cause)}: {each.failure.message}" for each in failed]
