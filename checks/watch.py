@@ -123,11 +123,7 @@ class Watch(Interceptor):
 
     def queries(self) -> int:
         """Return how many queries were answered so far."""
-        return len(_WatchedQuery.asked_at)
-
-    def queried_since(self, workflow_id: str, event_id: int) -> bool:
-        """Return whether a query of a workflow was answered when its history already had this event."""
-        return any(id == workflow_id and length >= event_id for id, length in _WatchedQuery.asked_at)
+        return _WatchedQuery.number
 
     # Telling.
 
@@ -235,12 +231,10 @@ class _Heartbeats(ActivityOutboundInterceptor):
 
 
 class _WatchedQuery(WorkflowInboundInterceptor):
-    # For each query of any workflow of this process: its workflow id, and how many events the workflow knew of.
-    asked_at: ClassVar[list[tuple[str, int]]] = []
+    number: ClassVar[int] = 0  # How many queries of any workflow of this process were answered.
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
-        info = workflow.info()
-        _WatchedQuery.asked_at.append((info.workflow_id, info.get_current_history_length()))
+        _WatchedQuery.number += 1
         before = {name: repr(value) for name, value in vars(workflow.instance()).items()}
         answer = await super().handle_query(input)
         for name, value in vars(workflow.instance()).items():
