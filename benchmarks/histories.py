@@ -57,7 +57,7 @@ async def overhead(client: Client, rollout: Handle, pilot_count: int) -> float:
 
     That is from the answer to the approval request, or without one from its start, to its end: what comes before and
     after all hosts, and in the cluster that takes longest, the pilot and the other host that take longest. A rollout
-    of versions 4 and later is meant, of clusters whose hosts are all under way at the same time.
+    of versions 5 and later is meant, of clusters whose hosts are all under way at the same time.
     """
     runs = await family(client, rollout)
     slots = asyncio.Semaphore(AT_A_TIME)

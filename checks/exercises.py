@@ -46,7 +46,7 @@ class Exercise:
     pace: float = 1.0
     """The pace of the worker in the exercise's first run."""
     time_limit: float = 30.0
-    """How many seconds `check` may take, on a machine with nothing else to do."""
+    """How many seconds each step of `check` may take, on a machine with nothing else to do."""
 
     @property
     def has_solution(self) -> bool:

@@ -35,7 +35,9 @@ class Part:
         on_line: Callable[[str], None] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Take the command, and `is_up`, which finds out whether what it starts is ready. Nothing runs yet.
+        """Run the command, and from now on start it again whenever it has ended.
+
+        `is_up` finds out whether it is ready. It gets SIGTERM to be stopped, or another `stop_signal`.
 
         What it prints goes to the file `log`, with a number for each start, or line by line to `on_line`, which is
         called in a thread.
@@ -96,7 +98,7 @@ class Part:
                 each.suspend()
 
     def thaw(self) -> None:
-        """Let it go on after that."""
+        """Let it go on after `freeze`, as SIGCONT does."""
         for each in self._family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.resume()

@@ -31,7 +31,7 @@ RETENTION = 24 * 3600  # Seconds.
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of one of the four."""
+    """The ports of one of the server's four services."""
 
     grpc: int = field(default_factory=free_port)
     membership: int = field(default_factory=free_port)

@@ -85,18 +85,20 @@ async def judge_learners_tests(exercise: Exercise, version: str | None, report: 
         BEFORE.name: for_learner(text_at("before_v9.json")),
     }
     own = reference
-    if version is None or version.lower() == "mine":
+    name = (version or "mine").lower()
+    if name == "mine":
         if not TESTS.exists():
             force = " --force" if WORKFLOW.exists() else ""
             raise UserError(f"You have no tests of your own yet: python workshop.py start {exercise.number}{force}")
         tests = text_of(TESTS)
-        own = {name: text_of(PROJECT / name) for name in reference if (PROJECT / name).exists()}
+        own = {path: text_of(PROJECT / path) for path in reference if (PROJECT / path).exists()}
         reference[BEFORE.name] = own.setdefault(BEFORE.name, reference[BEFORE.name])
-    elif version.lower() == exercise.solution:
+    elif name == exercise.solution:
         tests = for_learner(text_at("test_v9.py"))
     else:
         raise UserError(f"--version: in exercise {exercise.number} there are tests of {exercise.solution} only.")
-    begin(exercise, f"{TESTS.name if version is None else 'test_v9.py'}. It takes up to a minute.")
+    file = TESTS.name if name == "mine" else "test_v9.py"
+    begin(exercise, f"{file}. It takes up to a minute.")
     cli = await find_temporal_cli()
     namespaces = [f"run-{number}" for number in range(MOST_NAMESPACES)]
     async with own_server(namespaces) as address:

@@ -118,7 +118,7 @@ def standings(
     left = f", {len(learners) - len(shown)} not shown" if shown != learners else ""
     table = Table(title=f"{counted(len(learners), 'learner')}, {stuck} stuck{left}", expand=True, title_justify="left")
     table.add_column("learner", no_wrap=True, max_width=20)
-    table.add_column("".join(map(str, EXERCISES)), no_wrap=True)
+    table.add_column("".join(str(number)[-1] for number in EXERCISES), no_wrap=True)
     table.add_column("step that is not done", no_wrap=True, ratio=1)
     for title in ("for", "tries", "failing"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -41,10 +41,14 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestRunner]:
 
 
 async def verdict_on(runner: TestRunner, tests: str = "", added: str = "", own: dict[str, str] = REFERENCE) -> str:
-    """What is said to these tests, or to the given ones and more: the number of steps that passed, and what is seen."""
-    bench = Bench(runner, tests or f"{learners_tests()}\n{added}\n", own, REFERENCE, lambda *_: None)
+    """What is said to these tests, or to the given ones and more: the number of steps that passed, what is seen, and
+    what noticed mistakes."""
+    noticed: list[Outcome | None] = []
+    bench = Bench(
+        runner, tests or f"{learners_tests()}\n{added}\n", own, REFERENCE, lambda mistake, test: noticed.append(test)
+    )
     verdict = await judge_tests(bench, lambda step: None)
-    return f"{len(verdict.passed)}: {verdict.failure}"
+    return "\n".join([f"{len(verdict.passed)}: {verdict.failure}", *map(str, filter(None, noticed))])
 
 
 @pytest.fixture
@@ -115,14 +119,14 @@ async def test_a_test_that_passes_at_a_second_run_is_told(runner: TestRunner, tm
     assert re.match(r"0: test_moody fails: .* Run once more, it passes\.", await verdict_on(runner, added=added))
 
 
-async def test_a_test_that_needs_another_one_is_told(runner: TestRunner) -> None:
+async def test_a_test_that_needs_another_one_is_told(runner: TestRunner, few_mistakes: None) -> None:
     added = "seen = []\ndef test_first():\n    seen.append(1)\ndef test_second():\n    assert seen"
     assert re.match(
         "1: test_second fails: .* if the tests are run from the last", await verdict_on(runner, added=added)
     )
 
 
-async def test_a_test_that_insists_on_one_way_is_told(runner: TestRunner) -> None:
+async def test_a_test_that_insists_on_one_way_is_told(runner: TestRunner, few_mistakes: None) -> None:
     added = "def test_way():\n    assert SystemPatchWorkflow_Mine()._completed_steps == []"
     said = await verdict_on(runner, added=added)
     assert re.match("2: test_way fails: .* on a workflow that keeps the steps in a dictionary", said)
@@ -140,7 +144,8 @@ async def test_a_learner_who_names_the_usual_server_gets_that_of_the_check(
     own_server = re.compile(r"    async with await WorkflowEnvironment.*\n.*\n")
     tests = own_server.sub('    yield await Client.connect("localhost:7233")\n', learners_tests())
     assert "localhost:7233" in tests
-    assert (await verdict_on(runner, tests)).startswith("3: 0 of 3 mistakes are noticed.")
+    said = await verdict_on(runner, tests)
+    assert said.startswith("3: 0 of 3 mistakes are noticed."), said
 
 
 def test_habits_that_let_mistakes_pass_are_told() -> None:

@@ -30,9 +30,12 @@ def versions_that_pass(exercise: Exercise) -> list[str]:
     """The versions in which the exercise's lesson holds: its solution, and the later ones."""
     first = version_number(exercise.solution)
     versions = [name for name in released_versions() if version_number(name) >= first]
-    # Exercise 0 is about version 1. Version 8 has no host that fails, and is not about exercise 6. From version 9 on,
+    # Exercise 0 is about version 1. Version 8 has no host that fails, and is not about exercise 6. From exercise 8 on,
     # Vault comes before the approval.
-    return versions[:1] if exercise.number in (0, 6) else [v for v in versions if (v == "v9") == (exercise.number == 8)]
+    if exercise.number in (0, 6):
+        return versions[:1]
+    vault_first = version_number(EXERCISES[8].solution)
+    return [name for name in versions if (version_number(name) >= vault_first) == (exercise.number >= 8)]
 
 
 def said(verdict: Verdict) -> str:

@@ -6,7 +6,7 @@ from support.histories import Handle, children, history, tree
 from support.ports import UI_PORT_DISTANCE, free_port
 from tests.conftest import Run
 from tests.runs import HOSTS, approve, attempts, id_of, patch_input, scheduled, start, worker
-from workflow.versions import Version
+from workflow.versions import Version, released_versions
 
 import asyncio
 import logging
@@ -28,6 +28,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
+LAST = released_versions()[-1]
 RUNNING = WorkflowExecutionStatus.RUNNING
 COMPLETED = WorkflowExecutionStatus.COMPLETED
 CANCELED = WorkflowExecutionStatus.CANCELED
@@ -61,7 +62,7 @@ async def under_way(client: Client, version: Version, *clusters: str) -> Handle:
     return handle
 
 
-@pytest.mark.parametrize("version", ["v7", "v8"])
+@pytest.mark.parametrize("version", ["v7", LAST])
 @pytest.mark.parametrize("starter", ["the rollout", "a cluster"])
 async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_off(
     client: Client, version: str, starter: str
@@ -86,7 +87,7 @@ async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_of
             assert set(ends.values()) == {CANCELED}
 
 
-@pytest.mark.parametrize("version", ["v7", "v8"])
+@pytest.mark.parametrize("version", ["v7", LAST])
 async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_off(client: Client, version: str) -> None:
     async with worker(client, version, pace=5) as found:
         handle = await under_way(client, found)
@@ -97,7 +98,7 @@ async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_of
 
 
 async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(client: Client) -> None:
-    async with worker(client, "v8", pace=5) as found:
+    async with worker(client, LAST, pace=5) as found:
         handle = await under_way(client, found)
         await make_way(client, handle.id)
         ends = await statuses(await tree(client, handle))
@@ -106,7 +107,7 @@ async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(c
 
 
 async def test_a_new_run_does_not_wait_for_children_that_no_worker_stops(client: Client) -> None:
-    async with worker(client, "v8", pace=5) as found:
+    async with worker(client, LAST, pace=5) as found:
         handle = await under_way(client, found)
     await make_way(client, handle.id)
     assert set((await statuses(await tree(client, handle))).values()) == {TERMINATED}
@@ -130,7 +131,7 @@ async def reset(client: Client, run: Handle, event_type: "EventType.ValueType") 
     return client.get_workflow_handle(run.id, run_id=response.run_id)
 
 
-@pytest.mark.parametrize("version", ["v6", "v8"])
+@pytest.mark.parametrize("version", ["v6", LAST])
 async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_with_all_of_them(
     client: Client, version: str
 ) -> None:
@@ -143,7 +144,7 @@ async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_w
     assert set(ends.values()) == {COMPLETED} and len(ends) == 1 + 2 + 10
 
 
-@pytest.mark.parametrize("version", ["v6", "v8"])
+@pytest.mark.parametrize("version", ["v6", LAST])
 async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_a_host_and_says_why(
     client: Client, version: str
 ) -> None:
@@ -159,7 +160,7 @@ async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_
     assert set(ends.values()) == {COMPLETED} and len(ends) >= 2 + 6
 
 
-@pytest.mark.parametrize("version", ["v6", "v8"])
+@pytest.mark.parametrize("version", ["v6", LAST])
 async def test_a_rollout_waits_for_the_new_run_of_a_host_that_is_reset(client: Client, version: str) -> None:
     async with worker(client, version, pace=0.1) as found:
         handle = await under_way(client, found, "cluster1")
@@ -173,7 +174,7 @@ async def test_an_update_that_is_paused_goes_on_after_the_last_step_that_it_had_
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with worker(client, "v8", pace=0.3) as found:
+    async with worker(client, LAST, pace=0.3) as found:
         handle = await start(client, found, patch_input(["cluster1"], pilot_count=1))
         await approve(handle, found)
         while len(await tree(client, handle)) < 1 + 1 + 1:
@@ -208,13 +209,13 @@ async def test_a_client_follows_a_run_that_is_paused(run: Run) -> None:
     command += ["--dynamic-config-value", "frontend.WorkflowPauseEnabled=true", "--headless"]
     run(*command, **SERVER_ENVIRONMENT).wait_for("Server:")
     address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{port}"}
-    run("python", "temporal_worker.py", "v8", "--pace", "0.2", **address).wait_for("is running:")
-    follower = run("python", "temporal_client.py", "v8", "--clusters", "cluster1", **address)
+    run("python", "temporal_worker.py", LAST, "--pace", "0.2", **address).wait_for("is running:")
+    follower = run("python", "temporal_client.py", LAST, "--clusters", "cluster1", **address)
     await follower.printed("patching approved")
     client = await Client.connect(address["TEMPORAL_ADDRESS"])
-    about = {"namespace": client.namespace, "workflow_id": id_of("v8")}
+    about = {"namespace": client.namespace, "workflow_id": id_of(LAST)}
     await client.workflow_service.pause_workflow_execution(PauseWorkflowExecutionRequest(**about))
-    other = run("python", "temporal_client.py", "v8", "--attach", **address)
+    other = run("python", "temporal_client.py", LAST, "--attach", **address)
     code, output = other.end()
     assert code == 2 and output.splitlines()[-1].endswith("Workflow is paused. Cannot update the workflow."), output
     await client.workflow_service.unpause_workflow_execution(UnpauseWorkflowExecutionRequest(**about))
@@ -226,9 +227,9 @@ async def test_a_client_follows_a_run_that_is_paused(run: Run) -> None:
     ("version", "what", "how"),
     [
         ("v6", "cluster1_host2", "was terminated"),
-        ("v8", "cluster1_host2", "was terminated"),
-        ("v8", "cluster1_host2", "was cancelled"),
-        ("v8", "cluster1", "was cancelled"),
+        (LAST, "cluster1_host2", "was terminated"),
+        (LAST, "cluster1_host2", "was cancelled"),
+        (LAST, "cluster1", "was cancelled"),
     ],
 )
 async def test_the_client_names_the_cluster_or_host_that_somebody_stopped(
@@ -244,7 +245,7 @@ async def test_the_client_names_the_cluster_or_host_that_somebody_stopped(
 
 @pytest.mark.parametrize("how", ["was cancelled", "was terminated"])
 async def test_the_client_says_so_when_the_rollout_itself_is_stopped(client: Client, how: str) -> None:
-    async with worker(client, "v8", pace=1) as found:
+    async with worker(client, LAST, pace=1) as found:
         handle = await under_way(client, found, "cluster1")
         await (handle.cancel() if how == "was cancelled" else handle.terminate())
         assert await ending(handle) == how

@@ -42,7 +42,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 def test_the_table_on_the_front_page_is_the_list_of_exercises() -> None:
-    rows = re.findall(r"^\| (\d) \| \[(.*?)\]\((.*?)\) \| (.*?) \| (\d+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| \[(.*?)\]\((.*?)\) \| (.*?) \| (\d+) \|$", README, re.MULTILINE)
     assert rows == [
         (str(each.number), each.title, each.page, each.about, str(each.minutes)) for each in EXERCISES.values()
     ]
