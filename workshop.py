@@ -37,9 +37,10 @@ except ImportError as error:
     sys.exit(f"A package is missing in this Python, or too old: {error}. {remedy}")
 
 
-def span(exercises: list[Exercise]) -> str:
+def numbers_of(exercises: list[Exercise]) -> str:
     """Return the numbers of exercises, in words."""
-    return f"{exercises[0].number} to {exercises[-1].number}"
+    *others, last = [str(exercise.number) for exercise in exercises]
+    return f"{', '.join(others)} or {last}"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -49,12 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("doctor", help="say what is ready on this machine, and what is not")
     starting = commands.add_parser("start", help="make your own files for an exercise")
-    help = f"number of the exercise, {span(STARTED)}"
+    help = f"number of the exercise, {numbers_of(STARTED)}"
     starting.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
     starting.add_argument("--force", action="store_true", help="move the files that you have to old/, and begin anew")
     checking = commands.add_parser("check", help="try out your files, on a server of its own")
     [settings] = [exercise.number for exercise in every if exercise.settings]
-    help = f"number of the exercise, {span(every)}; "
+    help = f"number of the exercise, {numbers_of(every)}; "
     help += f"in {settings}, flags of temporal_worker_v8.py can follow, which are checked then"
     checking.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
     checking.add_argument("--version", help="check this version, such as v2, instead of your own files")
@@ -63,16 +64,16 @@ def make_parser() -> argparse.ArgumentParser:
         ("hint", "show a hint, the next time another one"),
     ):
         command = commands.add_parser(name, help=purpose)
-        help = f"number of the exercise, {span(every)} (default: the one that you began or checked last)"
+        help = f"number of the exercise, {numbers_of(every)} (default: the one that you began or checked last)"
         command.add_argument("exercise", type=int, choices=EXERCISES, nargs="?", metavar="N", help=help)
     diffing = commands.add_parser("diff", help="show what the solution of an exercise changes")
-    help = f"number of the exercise, {span(SOLVED)}"
+    help = f"number of the exercise, {numbers_of(SOLVED)}"
     diffing.add_argument("exercise", type=int, choices=EXERCISES, metavar="N", help=help)
     diffing.add_argument("--mine", action="store_true", help="compare your own files with the solution")
     board = commands.add_parser("room", help="show where the learners of a room are, who report to this server")
     board.add_argument("--once", action="store_true", help="print it once, and end")
     board.add_argument("--new", action="store_true", help="begin with an empty board, for another group")
-    board.add_argument("--anonymous", action="store_true", help="show no names, as on a beamer")
+    board.add_argument("--anonymous", action="store_true", help="show no names, as on a projector")
     commands.add_parser("demo", help="run one full patch on a real server, with all that it takes")
     packing = commands.add_parser("kit", help="make archives from which others set up without a network")
     packing.add_argument("--python", action="append", choices=PYTHONS, help="for this version only (default: all)")

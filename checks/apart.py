@@ -34,7 +34,7 @@ from unittest import mock
 TURN_INTERVAL = 0.2
 BLOCKED_AFTER = 2.0
 LOADING_AFTER = 5.0
-LONGEST_STEP = 60.0  # So much longer than its time limit the other process may take for a step.
+LONGEST_STEP = 60.0  # What the other process may take for a step beyond its time limit.
 # Files in the folder that both processes know.
 MESSAGES, THREADS = "messages", "threads"
 BLOCKS = Step("Whatever waits lets others work meanwhile", TROUBLESHOOTING)

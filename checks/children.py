@@ -31,6 +31,6 @@ async def children_are_plain(lab: Lab, handle: Handle) -> None:
                 )
             if child.parent_close_policy == ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON:
                 raise CheckFailure(
-                    f"The child {name} has the parent_close_policy ABANDON: it goes on when its parent was terminated.",
+                    f"The child {name} has the parent_close_policy ABANDON: it goes on when its parent is terminated.",
                     "When a rollout has ended, whatever the reason, nothing of it is under way any more.",
                 )

@@ -56,7 +56,7 @@ async def clues_of_run(lab: Lab, run: Handle) -> list[str]:
 
 
 def being_started_again(description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
-    """Return whether a run has failed and is followed by another attempt."""
+    """Return a sentence if a run has failed and is followed by another attempt."""
     if not events[-1].workflow_execution_failed_event_attributes.new_execution_run_id:
         return []
     return [
@@ -66,7 +66,7 @@ def being_started_again(description: WorkflowExecutionDescription, events: list[
 
 
 def failures_swallowed(description: WorkflowExecutionDescription, events: list[HistoryEvent]) -> list[str]:
-    """Return whether a run has completed although one of its steps had failed for good."""
+    """Return a sentence if a run has completed although one of its steps had failed for good."""
     if description.status != WorkflowExecutionStatus.COMPLETED:
         return []
     for event in events:
@@ -86,7 +86,7 @@ def failures_swallowed(description: WorkflowExecutionDescription, events: list[H
 
 
 def local_activities(events: list[HistoryEvent]) -> list[str]:
-    """Return whether a run has local activities, which a history hardly shows."""
+    """Return a sentence if a run has local activities, which a history hardly shows."""
     markers = [event.marker_recorded_event_attributes.marker_name for event in events]
     if "core_local_activity" not in markers:
         return []
@@ -94,7 +94,7 @@ def local_activities(events: list[HistoryEvent]) -> list[str]:
 
 
 def children_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[str]:
-    """Return whether a child was put on a task queue at which no worker is."""
+    """Return a sentence for each child that was put on a task queue at which no worker is."""
     children = [event.start_child_workflow_execution_initiated_event_attributes for event in events]
     return [
         f"{own_name(child.workflow_id)} was put on task queue {child.task_queue.name}, which has no worker."
@@ -104,7 +104,7 @@ def children_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[
 
 
 def signals_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[str]:
-    """Return whether a run was sent a signal for which its class has no handler."""
+    """Return a sentence for each signal that a run was sent, and for which its class has no handler."""
     workflow_type = events[0].workflow_execution_started_event_attributes.workflow_type.name
     classes = {getattr(each, "__temporal_workflow_definition").name: each for each in version.workflows}
     if workflow_type not in classes:
@@ -122,7 +122,7 @@ def signals_nobody_takes(version: Version, events: list[HistoryEvent]) -> list[s
 
 
 def classes_without_a_sandbox(version: Version) -> list[str]:
-    """Return whether a workflow class is not run in the sandbox."""
+    """Return a sentence for each workflow class that is not run in the sandbox."""
     return [
         f"{each.__name__} has sandboxed=False: without the sandbox, what it keeps in the class or in a global is "
         "shared by all workflows of the worker."
@@ -132,7 +132,7 @@ def classes_without_a_sandbox(version: Version) -> list[str]:
 
 
 def activities_called_directly(version: Version) -> list[str]:
-    """Return whether workflow code calls an activity's method, which then runs as a part of the workflow."""
+    """Return a sentence for each call of an activity's method, which then runs as a part of the workflow."""
     file = Path(inspect.getfile(version.workflow))
     return [
         f"{relative(str(file))}, line {node.lineno} calls {node.func.attr} itself, as a part of the workflow. "

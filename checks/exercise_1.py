@@ -94,7 +94,7 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
     """Wait for the end of a workflow that nobody answers. Raises `CheckFailure` if it does not fail and say why."""
     expected = (
         f"With approval_timeout_seconds={TIMEOUT}, and nobody who answers, it waits for {TIMEOUT} seconds and then "
-        "fails by an ApplicationError that says why."
+        "fails with an ApplicationError that says why."
     )
     cause = await failed(lab, handle, "although nobody had answered", expected, patience=TIMEOUT + 1.5)
     if not isinstance(cause, ApplicationError) or cause.message in ("", "Application error"):
@@ -167,7 +167,7 @@ async def complete_at_once(lab: Lab, way: Way) -> None:
 
 async def reject(lab: Lab, way: Way) -> None:
     """Reject a workflow. Raises `CheckFailure` if it does not fail and name who rejected it."""
-    expected = "After an answer with approved=False by Bob, it fails by an ApplicationError whose message names Bob."
+    expected = "After an answer with approved=False by Bob, it fails with an ApplicationError whose message names Bob."
     handle = await lab.start([CLUSTER])
     try:
         await answer(lab, handle, way, NO)

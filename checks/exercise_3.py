@@ -30,7 +30,7 @@ from temporalio.testing import ActivityEnvironment
 HOST = HostPatchInput("cluster3_host1", "cluster3", VAULT)
 STEPS = 9
 SECONDS = 9.0
-CRASH_AT = 1.05  # Seconds after the begin of an attempt: its first step is done and reported.
+CRASH_AT = 1.05  # Seconds after the start of an attempt: its first step is done and reported.
 PATIENCE = 2.0  # Seconds without any progress of an attempt, on an idle machine, after which it is taken to hang.
 
 

@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Seconds that a test may take: of a right workflow, and of one with a mistake. To the latter comes, so many times, what
-# it takes with a right one.
+# Seconds that a test of a right workflow may take. One of a workflow with a mistake may take fewer, and beside these so
+# many times what it took with a right one.
 PATIENCE, PATIENCE_WITH_MISTAKE, TIMES = 60.0, 6.0, 4
-LONG = 5.0  # As long as that, and so many times what it takes otherwise, is no test that fails by what it has seen.
+LONG = 5.0  # A test that fails later than that, and so many times what it took, may have failed by a timeout.
 AT_ALL = (
     "pytest can load the file, and each test comes to its end. Helpers are in this file too: your workflow and your "
     "activities are replaced by others."

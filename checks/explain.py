@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
 WORKFLOWS_FAIL_BY = (
-    "A workflow fails by an ApplicationError. Any other exception counts as a bug: Temporal tries that piece of the "
+    "A workflow fails with an ApplicationError. Any other exception counts as a bug: Temporal tries that piece of the "
     "workflow again and again, until a worker with mended code is there."
 )
 ATTRIBUTES = (
@@ -24,7 +24,7 @@ DETERMINISTIC = (
 
 ENDS_PYTHON = (
     "No code of a workflow or an activity ends Python: the worker would be gone, with all that it does for others. A "
-    "workflow fails by an ApplicationError, and so does an activity."
+    "workflow fails with an ApplicationError, and so does an activity."
 )
 
 

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 SLOW = 5.0  # Seconds.
-# What fails by itself if something is wrong: a name, or the begin of one.
+# What fails by itself if something is wrong: a name, or the start of one.
 EVERYTHING = ("Exception", "BaseException", "AssertionError")
 CHECKS = ("raises", "fail", "assert", "replay_workflow", "warns")
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -28,8 +28,8 @@ from temporalio.service import RPCError
 
 T = TypeVar("T")
 A_MOMENT = "It takes a moment."
-# With these, almost all sets of the checks' hosts and clusters come in another order than with the 0 of the first run,
-# be it in the one or in the other. Of two names, any two seeds would leave a quarter as they are.
+# With at least one of these, almost every set of the checks' hosts and clusters has another order than with the 0 of
+# the first run. A set of two names keeps its order in a quarter of all cases, whichever two seeds one takes.
 HASH_SEEDS = (12, 45)
 LOADS = Step("Python and Temporal accept your files", TROUBLESHOOTING)
 RUNS = "Your code runs without an error"

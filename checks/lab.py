@@ -293,7 +293,7 @@ class Lab(Watch):
     async def wait(self, condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
         """Wait until the condition holds. Returns whether it does.
 
-        It gives up when there has been no news for `patience` seconds (since the begin of the wait, or since an
+        It gives up when there has been no news for `patience` seconds (since the start of the wait, or since an
         activity has begun or ended) and nothing is under way any more, which on a busy machine may take longer. It also
         gives up if news come on and on, and the condition never holds.
         """

@@ -88,7 +88,7 @@ def _as_json(values: Sequence[Any]) -> str:
 
 
 def shortened(line: str) -> str:
-    """Return the begin of a line, which is what a reader looks at."""
+    """Return the start of a line, which is what a reader looks at."""
     return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}..."
 
 

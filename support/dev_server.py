@@ -23,7 +23,7 @@ from temporalio.client import Client
 KEEP_ALIVE = {"frontend.keepAliveTime": "1s", "frontend.keepAliveTimeout": "3s"}
 DYNAMIC_CONFIG = {
     # The server reads its queue of new tasks at most 20 times a second for each of its shards. A development server has
-    # one shard only, so that a step after the other would take 40 ms more each.
+    # one shard only, so that each of several steps in a row would take 40 ms longer.
     "history.transferProcessorMaxPollRPS": 1000,
     # It reads due timers, of which each activity sets some, in pages of 100. For each page, SQLite goes through all
     # that are done and not deleted yet, so that with a thousand hosts it falls behind more and more: timeouts come half

@@ -134,7 +134,7 @@ async def build(what: str, built: Path, *arguments: str, into_folder: bool = Fal
         unfinished.mkdir(parents=True, exist_ok=True)
     [minimum] = re.findall(r"^go (\S+)$", (GO_MODULE / "go.mod").read_text(), re.MULTILINE)
     go = await find_go(minimum)
-    # Whoever has no Go is not to find two folders of its caches, of 3.5 GB, in his home.
+    # Whoever has no Go is not to find two folders of its caches, of 3.5 GB, in their home folder.
     home = CACHE / "go" / "home" if Path(go).is_relative_to(CACHE) else Path.home()
     command = [go, "build", "-C", str(GO_MODULE), "-mod=readonly", "-modcacherw", "-o", str(unfinished), *arguments]
     async with progress(f"Building {what} from its Go module (once, 3 to 8 minutes)"):

@@ -111,7 +111,7 @@ def test_all_panels_ask_the_datasource_that_is_provisioned() -> None:
         assert all(target["datasource"] == expected for target in panel["targets"])
 
 
-def test_the_dashboard_is_one_that_grafana_12_takes_from_a_file() -> None:
+def test_the_dashboard_is_one_that_grafana_takes_from_a_file() -> None:
     """The classic model: version 2 of it, which newer ones export, has `elements` and `layout` instead."""
     assert {"uid", "title", "panels", "time", "refresh"} <= DASHBOARD.keys()
     # Of the classic model, the one that Grafana 13 has (https://www.npmjs.com/package/@grafana/schema, 13.2.3). The new
