@@ -148,7 +148,7 @@ def some(read: Callable[[str], T]) -> Callable[[str], list[T]]:
 
 
 def released(name: str) -> str:
-    """Return a released version's short name. Raises `ArgumentTypeError` if there is none of this name."""
+    """Return a version's short name. Raises `ArgumentTypeError` if there is none of this name."""
     try:
         return find_version(version_name(name)).name
     except VersionError as error:
@@ -156,7 +156,10 @@ def released(name: str) -> str:
 
 
 def shape(text: str) -> Shape:
-    """Return how many clusters and hosts: of one of the usual numbers of hosts, or as they stand in `10x15`."""
+    """Return how many clusters and hosts: of one of the usual numbers of hosts, or as they stand in `10x15`.
+
+    Raises `ArgumentTypeError` if it is neither.
+    """
     if text in map(str, SHAPES):
         return SHAPES[int(text)]
     found = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,3})", text)

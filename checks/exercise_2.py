@@ -135,7 +135,7 @@ async def failed_host_is_not_listed(lab: Lab, patched: str) -> None:
 
 
 async def client_prints(lab: Lab) -> None:
-    """Hold a workflow of the client's twice, and look each time at what the client has printed by then."""
+    """Hold a workflow of the client's twice. Raises `CheckFailure` if it has not printed once what is done by then."""
     cluster = "cluster4"
     hosts = hosts_of(cluster, 2)
     lab.hold(HEALTH, *hosts)
@@ -188,7 +188,10 @@ async def client_asks_after_the_end(lab: Lab) -> None:
 
 
 async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
-    """Try it with this cluster and interval. Returns whether it was clear that the end made the client ask."""
+    """Try it with this cluster, and an interval in seconds. Returns whether it was clear that the end made it ask.
+
+    Raises `CheckFailure` if it has not printed the last step, or asks too often.
+    """
     last_host = hosts_of(cluster, 2)[-1]
     lab.hold(HEALTH, last_host)
     asked_before = lab.queries()

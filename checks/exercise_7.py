@@ -60,7 +60,7 @@ async def worker(flags: list[str], metrics_port: int) -> AsyncIterator[None]:
 
 
 async def run_load(lab: Lab, metrics_port: int) -> tuple[Durations, Seen]:
-    """Run the load. Returns what the histories say, and what was seen meanwhile."""
+    """Run the load. Returns what the histories say, and what was seen. Raises `CheckFailure` if a run fails."""
     load = Load(lab.client, [f"127.0.0.1:{metrics_port}"])
     await load.approve(await load.start_next())
     running = asyncio.create_task(load.run(WORKFLOWS, INTERVAL))

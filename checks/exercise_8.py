@@ -126,7 +126,7 @@ def code_of_before(version: Version) -> Iterator[Version]:
 
 
 async def wait_for_approval(old: Lab) -> Handle:
-    """Start a run of before, and let it come to where it waits."""
+    """Start a run of before, let it come to where it waits, and return it."""
     handle = await old.start(["cluster3"])
 
     async def waits() -> bool:

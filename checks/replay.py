@@ -61,7 +61,7 @@ async def another_path(workflows: Sequence[type], histories: Mapping[str, str], 
 async def another_path_elsewhere(
     version: Version, histories: Mapping[str, str], notes: Notes, hash_seed: int
 ) -> str | None:
-    """Do the same in a process of its own, in which texts have other hashes and so sets of them another order.
+    """Do what `another_path` does in a process of its own, where texts have other hashes and sets another order.
 
     Raises `RuntimeError` if that process dies.
     """

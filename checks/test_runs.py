@@ -96,7 +96,10 @@ class TestRunner:
     __test__ = False
 
     def __init__(self, address: str, namespaces: list[str], cli: str, folder: Path) -> None:
-        """Take a server's address, its namespaces, which nobody else uses, where the CLI is, and a folder for files."""
+        """Take a server's address, its namespaces, where the CLI is, and a folder for files.
+
+        Each run uses up `NAMESPACES` of the namespaces, in which nobody else may be.
+        """
         self._address = address
         self._namespaces = namespaces
         self._cli = cli

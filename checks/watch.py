@@ -133,7 +133,7 @@ class Watch(Interceptor):
             self.news.notify_all()
 
     def notify_from_thread(self) -> None:
-        """Do the same from any thread."""
+        """Let whoever waits look again. Can be called from any thread."""
         asyncio.run_coroutine_threadsafe(self.notify(), self._loop)
 
     def report(self, trouble: CheckFailure) -> None:

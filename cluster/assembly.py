@@ -107,7 +107,7 @@ async def start(cluster: Cluster, server_programs: Path, worker_flags: list[str]
 
 
 def run_worker(cluster: Cluster, name: str, command: list[str], environment: dict[str, str]) -> Part:
-    """Start a worker, whose lines are read for the progress, and kept."""
+    """Start a worker, and return it. Its lines are read for the progress, and kept."""
 
     async def is_running(part: Part) -> bool:
         return any("is running:" in line for line in part.process.lines)

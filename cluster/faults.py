@@ -21,7 +21,7 @@ FORM = "PART:KIND[:SECONDS]"
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault."""
+    """One fault. Of all but `kill`, `seconds` is how long it lasts; a part that was killed is away for that long."""
 
     part: str
     kind: str

@@ -51,7 +51,10 @@ class Rollout:
 async def run_rollout(
     cluster: Cluster, inventory: Inventory, waiting: list[Fault], say: Callable[[str], None]
 ) -> Rollout:
-    """Run a rollout, and do those of the faults that there is time for: they are taken from the list, and told."""
+    """Run a rollout, and return what came of it.
+
+    Those of the faults are done that there is time for: they are taken from the list `waiting`, and told by `say`.
+    """
     cluster.progress = Progress([*inventory])
     rollout = Rollout(inventory, cluster.progress)
     begun, patience = time.monotonic(), ROLLOUT_TIMEOUT + sum(fault.seconds for fault in waiting)

@@ -50,7 +50,7 @@ def inventory(first: int, clusters: int, hosts_per_cluster: int) -> Inventory:
 
 
 async def judge(client: Client, rollout: WorkflowHandle[Any, Any], inventory: Inventory) -> Verdict:
-    """Wait for the end of a rollout of these hosts, and read its histories."""
+    """Wait for the end of a rollout of these hosts, and return what its histories say."""
     verdict = Verdict()
     try:
         result = await rollout.result()

@@ -28,7 +28,10 @@ What to do next:
 
 
 async def ensure_server() -> Process | None:
-    """Start the development server and wait for it. Returns its process, or None where a server answered already."""
+    """Start the development server and wait for it. Returns its process, or None where a server answered already.
+
+    Raises `UserError` if it can't be started, or if a server that is none of this machine's does not answer.
+    """
     try:
         client = await connect()
         print(f"Using the Temporal server at {client.service_client.config.target_host}.", flush=True)
@@ -73,7 +76,7 @@ def make_run_folder() -> None:
 
 
 async def patch_once() -> int:
-    """Run a worker and a client for one full patch. Returns the client's exit code."""
+    """Run a worker and a client for one full patch. Returns the client's exit code, or 1 if the worker has ended."""
     version = find_version(DEMO_VERSION)
     make_run_folder()
     worker = Process("python", "temporal_worker.py", version.name, "--pace", DEMO_PACE, output=WORKER_LOG)

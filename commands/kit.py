@@ -47,7 +47,7 @@ PLATFORMS = {
 
 
 def platform_and_path(text: str) -> tuple[str, Path]:
-    """Read the value of `--cli`, such as `macos-arm64=temporal`, for the command line."""
+    """Read a value of `--cli`, such as `macos-arm64=temporal`. Raises `ArgumentTypeError` if it is none."""
     platform, _, path = text.partition("=")
     if platform not in PLATFORMS or not path:
         raise argparse.ArgumentTypeError(f"{text!r} is not PLATFORM=PATH, with one of {', '.join(PLATFORMS)}")

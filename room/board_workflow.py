@@ -54,11 +54,13 @@ class RoomWorkflow:
 
     @workflow.init
     def __init__(self, board: Board) -> None:
+        """Take what an earlier run had on the board."""
         self._board = board
         self._reports = 0
 
     @workflow.run
     async def run(self, board: Board) -> None:
+        """Keep the board, and go on in a new run before the history gets too long."""
         await workflow.wait_condition(self._is_long)
         workflow.continue_as_new(self._board)
 
@@ -67,6 +69,7 @@ class RoomWorkflow:
 
     @workflow.signal
     def report(self, report: Report) -> None:
+        """Take where a learner is. What makes no sense is left out."""
         self._reports += 1
         standings, messages = self._board.standings, self._board.messages
         known = standings.get(report.learner)
@@ -94,6 +97,7 @@ class RoomWorkflow:
 
     @workflow.query
     def board(self) -> Board:
+        """Return all that is on the board."""
         return self._board
 
 

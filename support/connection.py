@@ -58,7 +58,8 @@ def connect_config() -> dict[str, Any]:
 async def connect(runtime: Runtime | None = None) -> Client:
     """Return a client that is connected, by way of `runtime` if given.
 
-    Raises `UserError` where no server answers within ten seconds.
+    Raises `UserError` where no server answers within ten seconds, or where it has not the namespace, and `RPCError` if
+    it stops answering meanwhile.
     """
     config = connect_config()
     try:

@@ -35,7 +35,7 @@ async def family(client: Client, handle: Handle) -> list[Handle]:
 
 
 async def tree(client: Client, handle: Handle) -> dict[str, Handle]:
-    """Return the same by the last part of the workflow id."""
+    """Return the run and all below it, as `family` does, by the last part of the workflow id."""
     return {own_name(run.id): run for run in await family(client, handle)}
 
 

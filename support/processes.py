@@ -110,7 +110,7 @@ class Process:
         return line
 
     async def printed(self, text: str) -> str:
-        """Do the same, and let others work meanwhile."""
+        """Wait for a line with this text, as `wait_for` does, and let others work meanwhile."""
         while (line := self._line_with(text)) is None:
             await self._next_news(lambda: self._line_with(text) is not None)
         return line

@@ -95,7 +95,10 @@ def version_name(name: str) -> str:
 
 
 def find_version(name: str) -> Version:
-    """Return the version that `name` names. Raises `VersionError` if there is none, or if its file is broken."""
+    """Return the version that `name` names.
+
+    Raises `VersionError` if there is none, if its file is broken, or if WORKSHOP_LEARNER can't be part of a name.
+    """
     short = version_name(name)
     file = _FILE.format(short)
     try:
