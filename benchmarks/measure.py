@@ -37,7 +37,7 @@ class Case:
     clusters: int
     hosts_per_cluster: int
     database: str = "ours"
-    """Where the server keeps its history: in a file with our settings (`ours`) or its `default` ones, or in `memory`."""
+    """Where the server keeps its history: in a file with our settings or its own (`default`), or in `memory`."""
     pace: float = 0.0
 
     @property
