@@ -73,7 +73,7 @@ class Bench:
     """A learner's workflow and activities."""
     reference: Files
     """The reference's, in classes of the same names."""
-    tell: Callable[[Mistake, Outcome | None], None]
+    notify: Callable[[Mistake, Outcome | None], None]
     """Called with each mistake, in their order, and with the test that noticed it, if any."""
     seconds: dict[str, float] = field(default_factory=dict)
     """What each test has taken with a right workflow."""
@@ -181,7 +181,7 @@ async def steps(bench: Bench) -> AsyncGenerator[Step, None]:
         missed = []
         for mistake, red_test in on_wrong.items():
             noticed_by = await red_test
-            bench.tell(mistake, noticed_by)
+            bench.notify(mistake, noticed_by)
             if noticed_by is None:
                 missed.append(mistake)
     finally:

@@ -205,7 +205,7 @@ async def _follow(run: TestRun, process: Any, reader: Reader, patience: Callable
 # The process that runs them.
 
 
-class _Teller:
+class _Notifier:
     """A plugin of pytest's that says how the tests get on."""
 
     def __init__(self, sayer: Sayer, order: list[str]) -> None:
@@ -279,7 +279,7 @@ def _run_pytest(
     sayer = Sayer(Path(folder, MESSAGES))
     arguments = [FILE, "--basetemp", str(Path(folder, "temporary")), "-p", "no:cacheprovider", "-W", "ignore"]
     with _servers(address, namespaces):
-        code = pytest.main([*arguments, *(["--exitfirst"] if stop_at_first else [])], plugins=[_Teller(sayer, order)])
+        code = pytest.main([*arguments, *(["--exitfirst"] if stop_at_first else [])], plugins=[_Notifier(sayer, order)])
     sayer.say(done=int(code))
     end_process(0)
 
