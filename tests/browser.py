@@ -1,7 +1,9 @@
 """A browser for the tests of what the pages say of the Web UI:  python -m tests.browser gets it where it is missing."""
 
-from support.script import UserError
+from support.script import UserError, within
 
+import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 from playwright.async_api import Browser, async_playwright
 from playwright.sync_api import sync_playwright
 
@@ -17,6 +20,7 @@ MISSING = (
     "There is no Chromium: `make test` gets it on Debian as root; elsewhere: "
     ".venv/bin/python -m playwright install --with-deps chromium"
 )
+CLOSE_TIMEOUT = 20.0  # Seconds.
 # As root, Chromium has no sandbox of its own; and it is not to look for anything outside this machine.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--no-first-run"]
 
@@ -48,14 +52,26 @@ def get() -> None:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Browser]:
-    """Run the browser. Raises `UserError` if there is none."""
+    """Run the browser. Raises `UserError` if there is none.
+
+    One that does not close in time is killed.
+    """
     async with async_playwright() as playwright:
         path = shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(path).exists():
             raise UserError(MISSING)
+        before = {*psutil.Process().children(recursive=True)}
         browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        await browser.close()
+        started = {*psutil.Process().children(recursive=True)} - before
+        try:
+            yield browser
+        finally:
+            try:
+                await within(CLOSE_TIMEOUT, browser.close())
+            except asyncio.TimeoutError:
+                for process in started:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from support.temporal_cli import find_temporal_cli
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from temporalio.client import Client
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 Run = Callable[..., Process]
+# Seconds: for what comes after a test that has failed, and between two alarms when a test's time is over.
+TEARDOWN_TIMEOUT, ALARM_INTERVAL = 60.0, 20.0
 servers: list[Process] = []
 # Modules whose tests share the outcome of something that takes long, or need ports of their own.
 IN_ONE_PROCESS = {
@@ -73,6 +76,35 @@ def pytest_unconfigure() -> None:
     """Stop the server."""
     for server in servers:
         server.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Generator[None, object, object]:
+    """Let a test's alarm ring again and again when its time is over.
+
+    It raises an exception wherever the process is just then. If that is in a task in the background, in a library's
+    say, asyncio keeps the exception there, and whoever waits for that task would wait for ever.
+    """
+    is_set = yield
+    seconds, _ = signal.getitimer(signal.ITIMER_REAL)
+    signal.setitimer(signal.ITIMER_REAL, seconds, ALARM_INTERVAL)
+    return is_set
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """Limit what comes after a test that has failed: with its failure, pytest-timeout ends its watch."""
+
+    def fail(*_: object) -> None:
+        pytest.fail(f"What comes after this test was not done in {TEARDOWN_TIMEOUT:g} seconds.")
+
+    if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+        signal.signal(signal.SIGALRM, fail)
+        signal.setitimer(signal.ITIMER_REAL, TEARDOWN_TIMEOUT, ALARM_INTERVAL)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,8 +5,10 @@ from support.histories import Handle
 from tests import browser
 
 import asyncio
+import contextlib
 import io
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from temporalio.client import Client
 WIDTH, WIDE, HEIGHT = 1440, 2000, 1600  # Pixels. Wide, for the list of children.
 SIDEBAR, MARGIN = 256, 12
 PATIENCE = 60_000  # Milliseconds, for whatever is to appear. A query without a worker takes half a minute.
+ANSWER_PATIENCE = 5_000  # Milliseconds, for what a page does at once when a button is pressed.
 LARGEST_PICTURE, COLORS = 150_000, 128  # Bytes.
 
 
@@ -68,7 +71,8 @@ class WebUi:
         order = self.page.get_by_role("button", name=re.compile("^(De|A)scending$"))
         while await order.inner_text() == "Descending":  # The page keeps the order that was chosen in another tab.
             await self.press("Descending")
-            await asyncio.sleep(0.2)
+            with contextlib.suppress(TimeoutError):  # A page that is not quite there takes no notice.
+                await self.page.get_by_role("button", name="Ascending", exact=True).wait_for(timeout=ANSWER_PATIENCE)
         self.seen.add("Descending")
 
     async def first_events(self) -> None:
@@ -88,7 +92,9 @@ class WebUi:
         is taken when two in a row are the same.
         """
         before, taken = b"", b" "
+        deadline = time.monotonic() + PATIENCE / 1000
         while before != taken:
+            assert time.monotonic() < deadline, f"The page does not come to rest: {name}"
             before = taken
             box = await first.bounding_box()
             end = await last.bounding_box() if last else None
