@@ -14,13 +14,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.async_api import Locator, Page, TimeoutError
+from playwright.async_api import FloatRect, Locator, Page, TimeoutError
 from temporalio.client import Client
 
 WIDTH, WIDE, HEIGHT = 1440, 2000, 1600  # Pixels. Wide, for the list of children.
 SIDEBAR, MARGIN = 256, 12
 PATIENCE = 60_000  # Milliseconds, for whatever is to appear. A query without a worker takes half a minute.
-ANSWER_PATIENCE = 5_000  # Milliseconds, for what a page does at once when a button is pressed.
+# Milliseconds, for what a page does at once when a button is pressed, and for Chromium to hand over a picture.
+ANSWER_PATIENCE, SHOT_PATIENCE = 5_000, 15_000
 LARGEST_PICTURE, COLORS = 150_000, 128  # Bytes.
 
 
@@ -89,13 +90,12 @@ class WebUi:
         """Take a picture of the page from one part down to another, or of so many pixels from the first one's top.
 
         With neither, of that part only. The Web UI draws by animations, which have no end to wait for: so the picture
-        is taken when two in a row are the same.
+        is taken when two in a row are the same. Now and then, Chromium never hands one over: then another is asked for.
         """
         before, taken = b"", b" "
         deadline = time.monotonic() + PATIENCE / 1000
         while before != taken:
             assert time.monotonic() < deadline, f"The page does not come to rest: {name}"
-            before = taken
             box = await first.bounding_box()
             end = await last.bounding_box() if last else None
             assert box is not None
@@ -107,9 +107,9 @@ class WebUi:
             if end:
                 bottom = end["y"] + end["height"]
             top, bottom = max(top - MARGIN, 0), min(bottom + MARGIN, HEIGHT)
-            taken = await self.page.screenshot(
-                clip={"x": left, "y": top, "width": right - left, "height": bottom - top}
-            )
+            clip: FloatRect = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+            with contextlib.suppress(TimeoutError):
+                before, taken = taken, await self.page.screenshot(clip=clip, timeout=SHOT_PATIENCE)
             await asyncio.sleep(0.1)
         file = self.pictures / f"{name}.png"
         Image.open(io.BytesIO(taken)).quantize(COLORS).save(file, optimize=True)
