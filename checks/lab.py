@@ -8,6 +8,7 @@ from checks.recorder import Recorder
 from checks.watch import TroubleHandler, Watch
 from support.client import ending_of
 from support.histories import Handle, history, own_name
+from support.script import within
 from workflow.activities import SystemPatchActivities
 from workflow.types import ApprovalAnswer, SystemPatchInput, SystemPatchResult
 from workflow.versions import Version, activities_of
@@ -242,7 +243,7 @@ class Lab(Watch):
             async for _ in handle.fetch_history_events(wait_new_event=True):
                 pass
             ended.set()
-            await self.notify()
+            self.notify()
 
         following = asyncio.create_task(follow())
         try:
@@ -315,15 +316,14 @@ class Lab(Watch):
 
     async def _wait_for_news(self, condition: Callable[[], bool], deadline: float) -> bool:
         """Wait until the condition holds, or until this time. Returns whether it holds."""
-        async with self.news:
-            while not condition():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                try:
-                    await asyncio.wait_for(self.news.wait(), left)
-                except asyncio.TimeoutError:
-                    return condition()
+        while not condition():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            try:
+                await within(left, self.news.wait())
+            except asyncio.TimeoutError:
+                return condition()
         return True
 
     async def until(self, condition: Callable[[], Awaitable[bool]], timeout: float) -> bool:

@@ -6,6 +6,7 @@ from checks.failure import CheckFailure
 from checks.names import GET_HOSTS, UPDATE, hosts_of, subject_of
 from checks.traces import is_learners, shortened
 from support.histories import Handle
+from support.script import within
 from workflow.types import HostPatchInput
 
 import asyncio
@@ -79,7 +80,8 @@ class Watch(Interceptor):
         """Whether somebody else sees to such errors at the moment."""
         self.last_news = 0.0
         """When an activity last began or ended, or a client printed something, by `time.monotonic`."""
-        self.news = asyncio.Condition()
+        self.news = asyncio.Event()
+        """Set when there is news, and then replaced by another one."""
         self._gates: dict[tuple[str, str], asyncio.Event] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -127,14 +129,14 @@ class Watch(Interceptor):
 
     # Telling.
 
-    async def notify(self) -> None:
+    def notify(self) -> None:
         """Let whoever waits look again."""
-        async with self.news:
-            self.news.notify_all()
+        news, self.news = self.news, asyncio.Event()
+        news.set()
 
     def notify_from_thread(self) -> None:
         """Let whoever waits look again. Can be called from any thread."""
-        asyncio.run_coroutine_threadsafe(self.notify(), self._loop)
+        self._loop.call_soon_threadsafe(self.notify)
 
     def report(self, trouble: CheckFailure) -> None:
         """End the check with this, whatever it waits for. Can be called from any thread."""
@@ -160,7 +162,7 @@ class Watch(Interceptor):
         """Run one attempt of an activity: note it, hold it at its gate, then let it do its work in no time."""
         self.calls.append(call)
         self.last_news = time.monotonic()
-        await self.notify()
+        self.notify()
         try:
             if (call.name, call.subject) in self.failing:
                 raise ApplicationError("this host fails, to see what happens", non_retryable=True)
@@ -169,7 +171,7 @@ class Watch(Interceptor):
             while gate is not None and not gate.is_set():
                 activity.heartbeat()
                 try:
-                    await asyncio.wait_for(gate.wait(), 0.2)
+                    await within(0.2, gate.wait())
                 except asyncio.TimeoutError:
                     continue
             call.held = False
@@ -192,7 +194,7 @@ class Watch(Interceptor):
             call.ended_at = next(self.order)
             call.done = call.error is None
             self.last_news = time.monotonic()
-            await asyncio.shield(self.notify())
+            self.notify()
 
 
 class _WatchedActivity(ActivityInboundInterceptor):

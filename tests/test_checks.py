@@ -5,11 +5,13 @@ from checks.clues import activities_that_are_not_used
 from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.explain import explain_workflow_error
 from checks.judge import Submission, Verdict, judge
+from checks.lab import Lab
 from checks.solutions import Solution, files_of, read_solutions, said_to_starting_point
 from commands.start import learners_workflow
 from support import PROJECT
 from workflow.versions import find_version, released_versions, version_number
 
+import asyncio
 import itertools
 import os
 import re
@@ -189,3 +191,17 @@ def test_a_solution_can_be_applied_to_every_later_version_that_has_the_changed_l
             except ValueError as error:
                 assert "not there to be changed" in str(error)
     assert applied >= 400
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_wait_that_is_cancelled_just_when_news_comes_ends(client: Client, turns: int) -> None:
+    """`asyncio.wait_for` lost such a cancellation up to Python 3.11 (https://github.com/python/cpython/issues/86296)."""
+    lab = Lab(client, find_version("v2"))
+    waiting = lab.begin(lab.wait(lambda: False))
+    await asyncio.sleep(0.05)
+    lab.notify()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting], timeout=1)
+    assert waiting.cancelled()
