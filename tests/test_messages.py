@@ -1,6 +1,6 @@
 """Exercises 1 and 2: the approval by update and signal, the progress by query."""
 
-from checks.names import NO, YES
+from checks.names import NO, VAULT, YES
 from support.histories import history
 from tests.conftest import Run
 from tests.runs import HOSTS, approve, patch_input, scheduled, start, worker
@@ -27,10 +27,10 @@ WITH_APPROVAL = [name for name in released_versions() if find_version(name).has_
 SLOW = 2  # A pace at which an approved workflow surely still runs when the next answer arrives.
 
 
-def until_the_request(version: str) -> list[str]:
+def until_the_request(version: str) -> list[tuple[str, str]]:
     """The activities until approval is requested. From version 9 on, the access to Vault is checked before."""
-    vault = ["check_vault_access_activity"] if version_number(version) >= 9 else []
-    return [*vault, "request_approval_activity"]
+    vault = [("check_vault_access_activity", VAULT.address)] if version_number(version) >= 9 else []
+    return [*vault, ("request_approval_activity", "All hosts")]
 
 
 @pytest.mark.parametrize("version", WITH_APPROVAL)
@@ -48,7 +48,7 @@ async def test_a_rejection_fails_the_workflow_before_any_host_is_touched(
             await handle.result()
     assert isinstance(failed.value.cause, ApplicationError)
     assert (failed.value.cause.type, failed.value.cause.message) == ("ApprovalRejected", "Rejected by Bob")
-    assert [name for name, _ in scheduled(await history(handle))] == until_the_request(version)
+    assert scheduled(await history(handle)) == until_the_request(version)
 
 
 async def test_no_answer_fails_the_workflow_when_its_time_is_over(client: Client) -> None:
@@ -59,7 +59,7 @@ async def test_no_answer_fails_the_workflow_when_its_time_is_over(client: Client
                 await handle.result()
         assert isinstance(failed.value.cause, ApplicationError)
         assert (failed.value.cause.type, failed.value.cause.message) == ("ApprovalTimeout", "No answer within 0:00:01")
-        assert [name for name, _ in scheduled(await history(handle))] == until_the_request(version)
+        assert scheduled(await history(handle)) == until_the_request(version)
 
     await asyncio.gather(*[unanswered(version) for version in WITH_APPROVAL])
 

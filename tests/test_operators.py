@@ -62,7 +62,7 @@ async def under_way(client: Client, version: Version, *clusters: str) -> Handle:
     return handle
 
 
-@pytest.mark.parametrize("version", ["v7", LAST])
+@pytest.mark.parametrize("version", ["v7", "v8", LAST])
 @pytest.mark.parametrize("starter", ["the rollout", "a cluster"])
 async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_off(
     client: Client, version: str, starter: str
@@ -87,7 +87,7 @@ async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_of
             assert set(ends.values()) == {CANCELED}
 
 
-@pytest.mark.parametrize("version", ["v7", LAST])
+@pytest.mark.parametrize("version", ["v7", "v8", LAST])
 async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_off(client: Client, version: str) -> None:
     async with worker(client, version, pace=5) as found:
         handle = await under_way(client, found)
@@ -131,7 +131,7 @@ async def reset(client: Client, run: Handle, event_type: "EventType.ValueType") 
     return client.get_workflow_handle(run.id, run_id=response.run_id)
 
 
-@pytest.mark.parametrize("version", ["v6", LAST])
+@pytest.mark.parametrize("version", ["v6", "v8", LAST])
 async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_with_all_of_them(
     client: Client, version: str
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_w
     assert set(ends.values()) == {COMPLETED} and len(ends) == 1 + 2 + 10
 
 
-@pytest.mark.parametrize("version", ["v6", LAST])
+@pytest.mark.parametrize("version", ["v6", "v8", LAST])
 async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_a_host_and_says_why(
     client: Client, version: str
 ) -> None:
@@ -160,7 +160,7 @@ async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_
     assert set(ends.values()) == {COMPLETED} and len(ends) >= 2 + 6
 
 
-@pytest.mark.parametrize("version", ["v6", LAST])
+@pytest.mark.parametrize("version", ["v6", "v8", LAST])
 async def test_a_rollout_waits_for_the_new_run_of_a_host_that_is_reset(client: Client, version: str) -> None:
     async with worker(client, version, pace=0.1) as found:
         handle = await under_way(client, found, "cluster1")
@@ -227,6 +227,7 @@ async def test_a_client_follows_a_run_that_is_paused(run: Run) -> None:
     ("version", "what", "how"),
     [
         ("v6", "cluster1_host2", "was terminated"),
+        ("v8", "cluster1_host2", "was terminated"),
         (LAST, "cluster1_host2", "was terminated"),
         (LAST, "cluster1_host2", "was cancelled"),
         (LAST, "cluster1", "was cancelled"),
