@@ -65,14 +65,13 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
             "workflow.now(), chance is workflow.random(), and everything else belongs into an activity.",
             shortened(error),
         )
-    does_not_let_go = "Eviction processed, but" in str(error)  # So the SDK says when it can't put aside a run.
-    if "TMPRL1101" in str(error) or does_not_let_go:
+    if has_blocked(error):
         return CheckFailure(
             "Your workflow ran for 2 seconds without once waiting for anything: a loop that never ends, or a call "
             "that blocks.",
             "Between two awaits, workflow code takes no time. To wait for something, it awaits "
             "workflow.wait_condition(...) or asyncio.sleep(...). (asyncio.sleep(0) waits for nothing.)",
-            "" if does_not_let_go else shortened(error),
+            shortened(error),
         )
     if "object is not callable" in str(error) and not learners_lines(error):
         return CheckFailure(
@@ -117,6 +116,11 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
     else:
         seen, expected = "There is an error in your workflow's code.", "It runs without one."
     return CheckFailure(seen, expected, shortened(error))
+
+
+def has_blocked(error: BaseException) -> bool:
+    """Return whether an error is the SDK's, that a workflow ran for 2 seconds without waiting."""
+    return "TMPRL1101" in str(error)
 
 
 def learners_lines(error: BaseException) -> list[str]:

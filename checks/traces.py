@@ -23,7 +23,7 @@ def shortened(error: BaseException) -> str:
     """Return an error as Python prints it, but of its traceback only the lines in a learner's files."""
     frames = [
         f"{relative(frame.filename)}, line {frame.lineno}, in {frame.name}\n    {frame.line}"
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in outermost_first(traceback.extract_tb(error.__traceback__))
         if is_learners(frame.filename) and frame.name != "<listcomp>"
     ]
     left_out = len(frames) - 2 * MOST_FRAMES
@@ -34,6 +34,11 @@ def shortened(error: BaseException) -> str:
         lines += [f"{relative(error.filename)}, line {error.lineno}", f"    {(error.text or '').strip()}"]
         return "\n".join([*lines, f"{type(error).__name__}: {error.msg}"])
     return "\n".join([*lines, f"{type(error).__name__}: {error}"])
+
+
+def outermost_first(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    """Return the frames of a traceback in Python's order. The SDK turns that of a blocked workflow's thread round."""
+    return frames[::-1] if frames and frames[-1].name == "_bootstrap" else frames
 
 
 def shortened_output(lines: list[str]) -> str:

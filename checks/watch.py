@@ -1,10 +1,16 @@
 """What a worker's activities do is seen, and can be held; what goes wrong in a learner's code is reported."""
 
 from checks.clock import Clock, current_clock, timed_by
-from checks.explain import blocking_call, explain_core_message, explain_workflow_error, explain_wrong_call
+from checks.explain import (
+    blocking_call,
+    explain_core_message,
+    explain_workflow_error,
+    explain_wrong_call,
+    has_blocked,
+)
 from checks.failure import CheckFailure
 from checks.names import GET_HOSTS, UPDATE, hosts_of, subject_of
-from checks.traces import is_learners, shortened
+from checks.traces import shortened
 from support.histories import Handle
 from support.script import within
 from workflow.types import HostPatchInput
@@ -14,7 +20,6 @@ import dataclasses
 import itertools
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -252,7 +257,7 @@ class TroubleHandler(logging.Handler):
         """Take whom to report to."""
         super().__init__(logging.WARNING)
         self._watch = watch
-        self._blocked: set[object] = set()
+        self._blocked: dict[object, CheckFailure] = {}  # What was seen of a run that has blocked.
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report the record's exception, or what the SDK's core says of the workflow's code."""
@@ -271,15 +276,19 @@ class TroubleHandler(logging.Handler):
                         shortened(error),
                     )
                 )
-        elif record.getMessage().startswith("Failed") and not self._may_be_slow(error, record.args):
-            self._watch.report(explain_workflow_error(error))  # An activation, and with it the workflow's task.
+        elif record.getMessage().startswith("Failed") and (trouble := self._what_failed(error, record.args)):
+            self._watch.report(trouble)  # An activation, and with it the workflow's task.
 
-    def _may_be_slow(self, error: BaseException, run: object) -> bool:
-        """Return whether a run that has blocked may just be on a busy machine: once, and not in a learner's own line.
+    def _what_failed(self, error: BaseException, run: object) -> CheckFailure | None:
+        """Return what it means that a run's activation has failed, or nothing if it has blocked for the first time.
 
-        The server offers the task again.
+        It may just be on a busy machine, and the server offers the task again. Where the SDK then fails to put the run
+        aside, the block was the reason.
         """
-        if "TMPRL1101" not in str(error) or run in self._blocked:
-            return False
-        self._blocked.add(run)
-        return not any(is_learners(frame.filename) for frame in traceback.extract_tb(error.__traceback__)[-1:])
+        if run in self._blocked:
+            return self._blocked[run]
+        trouble = explain_workflow_error(error)
+        if not has_blocked(error):
+            return trouble
+        self._blocked[run] = trouble
+        return None
