@@ -97,13 +97,14 @@ class Bench:
     async def red_test(self, files: Files) -> Outcome | None:
         """Return the test that notices the mistake in these files, if any.
 
-        On a busy machine, one that fails for it took too long is given all the time that a test may take.
+        One that fails for it took too long is tried again. On a busy machine it then has all the time that a test may
+        take.
         """
         run = await self.run(files, has_mistake=True, patient=False)
         name = run.first_red.name if run.first_red else ""
         took_long = run.hangs or run.seconds.get(name, 0) > LONG + TIMES * self.seconds.get(name, 0)
-        if took_long and slowness() > BUSY:
-            run = await self.run(files, has_mistake=True)
+        if took_long:
+            run = await self.run(files, has_mistake=True, patient=slowness() > BUSY)
         return run.first_red
 
     async def passes_sometimes(self, failed: Outcome, files: Files, order: Sequence[str] = ()) -> bool:

@@ -210,3 +210,17 @@ async def test_on_a_busy_machine_a_test_that_comes_to_its_end_in_spite_of_all_no
     monkeypatch.setattr("checks.exercise_9.PATIENCE_WITH_MISTAKE", 0.3)
     tests = "import time\n\ndef test_slow():\n    time.sleep(1)\n"
     assert await Bench(runner, tests, REFERENCE, REFERENCE, lambda *_: None).red_test(REFERENCE) is None
+
+
+async def test_a_mistake_is_noticed_by_a_test_that_hangs_each_time_and_not_by_one_that_did_so_once(
+    runner: TestRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checks.exercise_9.PATIENCE_WITH_MISTAKE", 2.0)
+    monkeypatch.setattr("checks.exercise_9.PATIENCE", 6.0)  # If this machine is busy.
+    flag = str(tmp_path / "flag")
+    hangs = "    time.sleep(1000)\n"
+    once = f"    if not Path({flag!r}).exists():\n        Path({flag!r}).touch()\n    {hangs}"
+    for body, is_noticed in [(once, False), (hangs, True)]:
+        tests = f"import time\nfrom pathlib import Path\n\ndef test_slow():\n{body}"
+        noticed_by = await Bench(runner, tests, REFERENCE, REFERENCE, lambda *_: None).red_test(REFERENCE)
+        assert (noticed_by is not None) == is_noticed, noticed_by
