@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from temporalio import workflow
 
-REPORTS_PER_RUN = 500
+REPORTS_PER_RUN = 100  # So few take no time to be read again, when a worker has forgotten the workflow.
 # So much a board has room for: learners, messages that are counted, letters of a text, tries.
 MOST_LEARNERS, MOST_MESSAGES, MOST_LETTERS, MOST_TRIES = 200, 200, 200, 999
 NAME = "[A-Za-z0-9_.-]{1,40}"
