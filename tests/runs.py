@@ -103,10 +103,18 @@ def attempts(events: list[HistoryEvent], activity: str) -> dict[str, tuple[int, 
 
 
 def failed_tasks(events: list[HistoryEvent]) -> list[str]:
-    """Why workflow tasks failed: for each that did, the cause and the message."""
+    """Why workflow tasks failed: for each that did, the cause and the message.
+
+    That the workflow wanted to end just when news came, as from an activity that it has cancelled, is no fault in it:
+    the server has it look again. https://docs.temporal.io/references/workflow-task-errors#unhandled-command
+    """
     failed = [
         event.workflow_task_failed_event_attributes
         for event in events
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
     ]
-    return [f"{WorkflowTaskFailedCause.Name(each.cause)}: {each.failure.message}" for each in failed]
+    return [
+        f"{WorkflowTaskFailedCause.Name(each.cause)}: {each.failure.message}"
+        for each in failed
+        if each.cause != WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    ]
