@@ -67,8 +67,8 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
         )
     if has_blocked(error):
         return CheckFailure(
-            "Your workflow ran for 2 seconds without once waiting for anything: a loop that never ends, or a call "
-            "that blocks.",
+            "Your workflow ran for seconds without once waiting for anything: a loop that never ends, or a call that "
+            "blocks.",
             "Between two awaits, workflow code takes no time. To wait for something, it awaits "
             "workflow.wait_condition(...) or asyncio.sleep(...). (asyncio.sleep(0) waits for nothing.)",
             shortened(error),
@@ -119,7 +119,7 @@ def explain_workflow_error(error: BaseException) -> CheckFailure:
 
 
 def has_blocked(error: BaseException) -> bool:
-    """Return whether an error is the SDK's, that a workflow ran for 2 seconds without waiting."""
+    """Return whether an error is the SDK's, that a workflow ran for seconds without waiting."""
     return "TMPRL1101" in str(error)
 
 

@@ -52,6 +52,7 @@ WORKFLOW_THREADS = 16
 ACTIVITY_THREADS = 100  # As many as activities that run at a time, by the SDK's default.
 RPC_TIMEOUT = timedelta(seconds=60)  # Late: before that, it is seen that nothing is under way any more.
 REPLY_PATIENCE = 2.0
+BLOCKED = 2  # Seconds without waiting for anything, on an idle machine, after which a workflow is taken to be blocked.
 
 AS_NEW = "The workflow began anew, by continue_as_new."
 ANSWERED = "It can be answered once, at any time after its start."
@@ -184,7 +185,7 @@ class Lab(Watch):
             expected = "A query only reads." if "it changed" in error.message else "It returns a list of texts."
             seen = f"The query completed_steps failed: {error.message}"
             if "TMPRL1101" in error.message:
-                seen = "The query completed_steps ran for 2 seconds and was not done: a loop that never ends?"
+                seen = "The query completed_steps ran for seconds and was not done: a loop that never ends?"
             raise CheckFailure(seen, expected) from error
         if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
             raise CheckFailure(f"The query completed_steps returned {steps!r:.200}.", "It returns a list of texts.")
@@ -424,7 +425,7 @@ def make_worker(lab: Lab) -> Worker:
         if name.endswith("_activity") and not hasattr(getattr(activities, name), "__temporal_activity_definition"):
             raise CheckFailure(f"Your {name} is no activity.", "An activity has @activity.defn above its `def`.")
     try:
-        return Worker(
+        worker = Worker(
             lab.client,
             task_queue=lab.version.task_queue,
             workflows=lab.version.workflows,
@@ -441,3 +442,8 @@ def make_worker(lab: Lab) -> Worker:
         )
     except (RuntimeError, ValueError, TypeError) as error:
         raise explain_registration_error(error) from error
+    # The SDK fails a task in which the workflow has waited for nothing for 2 seconds, and may then never get rid of its
+    # run (sdk-python, issue 875). On a busy machine a right workflow can take so long. There is no setting for it.
+    assert worker._workflow_worker is not None  # It has workflows.
+    worker._workflow_worker._deadlock_timeout_seconds = round(BLOCKED * slowness())
+    return worker

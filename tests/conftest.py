@@ -20,10 +20,12 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
 from temporalio.client import Client
+from temporalio.worker._workflow import _WorkflowWorker
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 Run = Callable[..., Process]
@@ -70,6 +72,23 @@ def pytest_configure(config: pytest.Config) -> None:
     # time.
     os.environ |= {"GOMAXPROCS": "1", "GOGC": "400"}
     servers.append(start_server())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_workers() -> Iterator[None]:
+    """Workers in this process take no workflow for blocked that is only slow, as beside many others.
+
+    The SDK does so after 2 seconds, without a setting for it, and may then never get rid of the workflow's run: whoever
+    waits for it would wait for ever (sdk-python, issue 875). Those of a check have a limit of their own.
+    """
+    make = _WorkflowWorker.__init__
+
+    def make_patient(worker: _WorkflowWorker, *arguments: Any, **named: Any) -> None:
+        make(worker, *arguments, **named)
+        worker._deadlock_timeout_seconds = 60
+
+    with mock.patch.object(_WorkflowWorker, "__init__", make_patient):
+        yield
 
 
 def pytest_unconfigure() -> None:

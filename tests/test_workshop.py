@@ -123,7 +123,7 @@ def test_check_ends_although_workflows_never_let_go_of_their_threads(run: Run, e
     code, output = run("python", "workshop.py", "check", "1", cwd=elsewhere).end()
     assert code == 1
     lines = r"(.*\n)*.*line \d+, in run\n(.*\n)*.*line \d+, in <genexpr>\n"
-    assert re.search("ran for 2 seconds without once waiting for anything" + lines, output), output
+    assert re.search("ran for seconds without once waiting for anything" + lines, output), output
 
 
 def test_check_leaves_a_learners_server_and_worker_alone(run: Run, elsewhere: str) -> None:
