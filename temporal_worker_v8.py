@@ -85,7 +85,7 @@ async def run_worker(settings: Settings) -> int:
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
     )
-    stop = stop_event()
+    stop = stop_event(limit=10)
     try:
         async with worker:
             print(f"Worker for v8 is running: task queue {version.task_queue}. Ctrl-C stops it. Its settings:")

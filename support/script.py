@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -47,19 +48,30 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
         task.cancel()
 
 
-def stop_event() -> asyncio.Event:
-    """Return an event that the first Ctrl-C, SIGTERM or closed terminal sets. A second one ends the process at once."""
+def stop_event(limit: float | None = None) -> asyncio.Event:
+    """Return an event that the first Ctrl-C, SIGTERM or closed terminal sets. A second one ends the process at once.
+
+    With a limit, the process ends so many seconds after the first one, whatever keeps it from it: a worker waits for
+    ever for an activity that does not end, and for a workflow that the SDK can't put aside (sdk-python, issue 875).
+    """
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
-    def stop() -> None:
-        event.set()
+    def give_up() -> None:
+        print(f"Something did not stop within {limit:g} seconds: the process ends without it.", file=sys.stderr)
+        end_process(1)
+
+    def see_to_the_end(*_: object) -> None:
         for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+        if limit is not None:
+            timer = threading.Timer(limit, give_up)
+            timer.daemon = True
+            timer.start()
 
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, event.set)
+        signal.signal(number, see_to_the_end)  # Before that, and even if something keeps the event loop from its turn.
     return event
 
 

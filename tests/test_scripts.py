@@ -464,6 +464,29 @@ def test_sigterm_stops_the_demo_and_all_that_it_started(run: Run, elsewhere: str
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.parametrize("keeps_on", ["asyncio.Event().wait()", "asyncio.sleep(0, time.sleep(1000))"])
+def test_ctrl_c_ends_a_process_in_which_something_goes_on_for_ever(run: Run, tmp_path: Path, keeps_on: str) -> None:
+    """As a worker waits for an activity that never ends, or gets no turn because of it."""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import asyncio, time
+from support.script import run_script, stop_event
+
+async def main() -> int:
+    stop_event(limit=0.5)
+    print("Running.", flush=True)
+    await {keeps_on}
+    return 0
+
+run_script(main)
+""")
+    process = run("python", str(program), PYTHONPATH=str(PROJECT))
+    process.wait_for("Running.")
+    process.signal(signal.SIGINT)
+    code, output = process.end()
+    assert code == 1 and output.endswith("Something did not stop within 0.5 seconds: the process ends without it.")
+
+
 async def test_a_ctrl_c_that_comes_just_when_a_wait_is_over_is_not_lost() -> None:
     waited_for = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(within(60, waited_for))
