@@ -3,7 +3,7 @@
 from checks.exercises import place
 from checks.failure import CheckFailure, Step
 from checks.lab import Lab
-from support.load import MOST_BETWEEN, MOST_UNCACHED, Durations, Load, Seen, conclusion
+from support.load import MOST_BETWEEN, MOST_QUEUE_WAIT, MOST_UNCACHED, Durations, Load, Seen, conclusion
 from support.ports import free_port
 from support.processes import Process
 
@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 
 WORKFLOWS, INTERVAL, PACE = 5, 2.0, 0.2  # The load and the pace of the page's experiments. The interval is in seconds.
 BUSY = 70.0  # Percent of this machine's cores.
-MOST_QUEUE_WAIT = 0.1  # Seconds, on average.
 
 
 async def steps(lab: Lab) -> AsyncGenerator[Step, None]:

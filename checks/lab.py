@@ -359,7 +359,12 @@ class Lab(Watch):
         runs = [handle for handle in self.handles if handle.id not in self._closed]
         while runs:
             run = runs.pop()
-            description = (await run.describe()).raw_description
+            try:
+                description = (await run.describe()).raw_description
+            except RPCError as error:
+                if error.status != RPCStatusCode.NOT_FOUND or run in self.handles:
+                    raise
+                return False  # A child that is about to be started.
             if description.workflow_execution_info.close_time.seconds:
                 self._closed.add(run.id)
                 continue

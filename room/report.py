@@ -1,5 +1,6 @@
 """Reports to the room how a check ended, if the learner has said so."""
 
+from checks.machine import slowness
 from room.board_workflow import Board, Report, RoomWorkflow
 from support.connection import DEFAULT_ADDRESS, connect_config, is_address
 from support.script import UserError, within
@@ -15,7 +16,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 WORKFLOW_ID = TASK_QUEUE = "workshop-room"
-PATIENCE = 1.0  # Seconds that a room may take to answer.
+PATIENCE = 1.0  # Seconds that a room may take to answer, on an idle machine.
 SHARED = "shared"  # As the room's address: the server of TEMPORAL_ADDRESS.
 
 
@@ -66,7 +67,7 @@ async def report(room: Room, exercise: int, step: str, message: str, tries: int,
     `done` is how many steps are. Returns in words what was sent, or that the room does not answer.
     """
     try:
-        await within(PATIENCE, send(room, Report(room.learner, exercise, step, message, tries, done)))
+        await within(PATIENCE * slowness(), send(room, Report(room.learner, exercise, step, message, tries, done)))
     except (RuntimeError, ValueError, RPCError, asyncio.TimeoutError):
         return f"The room at {room.address} does not answer: nothing was reported."
     what = f"step {done + 1} not done: {step}: {message}" if step else "all steps done."

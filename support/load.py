@@ -40,6 +40,7 @@ INPUT = SystemPatchInput(
 HOSTS = len(INPUT.target_clusters) * HOSTS_PER_CLUSTER
 SAMPLE_INTERVAL = 0.25  # Seconds between two looks at the metrics.
 SAMPLES_PER_LINE = 8
+MOST_QUEUE_WAIT = 0.1  # Seconds, on average.
 MOST_BETWEEN = 0.25  # Part of a host's time. With 20 slots and the worker's other defaults it is 0.07.
 MOST_UNCACHED = 0.5  # Part of the workflow tasks.
 NO_CPU_LEFT = 90.0  # Percent of all cores.
@@ -245,7 +246,7 @@ def conclusion(wait: float, execution: float, durations: Durations, seen: Seen) 
     them, what else the histories say, and what was seen while the load ran.
     """
     waited, ran = f"Activities waited {wait:.2f} s", f"and ran {execution:.2f} s, on average"
-    if wait < max(0.1, execution / 10):
+    if wait < max(MOST_QUEUE_WAIT, execution / 10):
         if durations.between < MOST_BETWEEN:
             verdict = f"{waited} {ran}: the workers keep up. More slots or workers would change nothing."
         else:

@@ -4,7 +4,7 @@ A short, seeded set. `make soak` tries hundreds.
 """
 
 from support.script import UserError
-from tests.faults import FAULTS, Outcome, find_toxiproxy, try_faults
+from tests.faults import CASE_TIMEOUT, FAULTS, Outcome, find_toxiproxy, try_faults
 from workflow.versions import released_versions
 
 import asyncio
@@ -30,7 +30,7 @@ async def outcomes() -> dict[tuple[str, str], Outcome]:
     return {(outcome.fault, outcome.version): outcome for group in found for outcome in group}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(2 * CASE_TIMEOUT + 60)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_run_ends_as_without_faults_and_does_each_step_once(

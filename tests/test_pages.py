@@ -132,7 +132,7 @@ def test_the_front_page_is_short() -> None:
 # The commands
 
 
-@pytest.mark.timeout(240)  # Some commands wait for real timeouts, and a machine may have other work.
+@pytest.mark.timeout(600)  # Some commands wait for real timeouts, and a machine may have other work.
 @pytest.mark.parametrize("exercise", [EXERCISES[0], *STARTED], ids=lambda exercise: exercise.page)
 async def test_the_commands_of_a_page_work_as_they_are_printed(
     client: Client, run: Run, elsewhere: str, exercise: Exercise

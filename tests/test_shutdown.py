@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, a closed terminal at random moments: all ends soon and cleanly, leaves nothing, and starts again."""
 
+from checks.machine import slowness
 from support.ports import free_port
 from support.processes import Process
 from tests.conftest import listening_addresses
@@ -18,7 +19,7 @@ import pytest
 
 SEED = 6
 CTRL_C, SIGTERM, HANGUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-# How long each may take to end. A worker gives its running activities five seconds.
+# How many seconds each may take to end, on an idle machine. A worker gives its running activities five seconds.
 WORKER_SECONDS, CLIENT_SECONDS, SERVER_SECONDS, DEMO_SECONDS = 10, 5, 10, 15
 
 
@@ -46,7 +47,7 @@ async def stop(process: Process, number: int, chance: random.Random, longest: fl
     process.signal(number)
     begun = time.monotonic()
     code = await asyncio.wait_for(process.ended(), 60)
-    assert time.monotonic() - begun < limit, process.text()
+    assert time.monotonic() - begun < limit * slowness(), process.text()
     assert "Traceback" not in process.text(), process.text()
     return code
 
@@ -108,7 +109,6 @@ async def test_a_server_that_is_stopped_starts_again_on_its_file(here: Place) ->
     await asyncio.gather(*[stop_and_start(number, moment) for number, moment in MOMENTS])
 
 
-@pytest.mark.timeout(120)
 async def test_a_demo_that_is_stopped_takes_everything_with_it(tmp_path: Path) -> None:
     async def stop_and_start(number: int) -> None:
         chance = random.Random(f"{SEED} demo {number}")
@@ -130,7 +130,7 @@ async def test_a_demo_that_is_stopped_takes_everything_with_it(tmp_path: Path) -
 def nothing_is_left_in(folder: Path) -> bool:
     """Whether all processes that were started in this folder end within seconds: each watches whoever started it."""
     left = [process for process in psutil.process_iter() if is_in(process, folder)]
-    return psutil.wait_procs(left, timeout=10)[1] == []
+    return psutil.wait_procs(left, timeout=30)[1] == []
 
 
 def is_in(process: psutil.Process, folder: Path) -> bool:

@@ -35,7 +35,7 @@ learners = itertools.count(1)
 
 pytestmark = [
     pytest.mark.skipif(browser.find() is None and os.environ.get("CI") != "true", reason=browser.MISSING),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(480),
 ]
 
 
@@ -139,8 +139,8 @@ async def test_exercise_1(client: Client, ui: WebUi) -> None:
 
     class Long(find_version("v2").activities):  # type: ignore[misc]
         @activity.defn
-        async def perform_update_activity(self, host: HostPatchInput) -> None:
-            await asyncio.sleep(60)
+        async def check_host_preconditions_activity(self, host: HostPatchInput) -> None:
+            await asyncio.sleep(60)  # Three attempts of 30 seconds: long enough for all that is pressed meanwhile.
 
     async with worker(client, "v2", activities=Long(0)):
         run = await begin(client, "v2", approved=False)

@@ -300,9 +300,12 @@ async def test_check_7_tells_whether_activities_wait_with_these_settings_and_why
 ) -> None:
     monkeypatch.setattr(exercise_7, "WORKFLOWS", 1)
     monkeypatch.setattr(exercise_7, "PACE", 0.05)
-    # How much of a host's time workflow tasks take hangs on the machine. That they were replayed does not.
+    # How much of a host's time workflow tasks take hangs on the machine, and how long a task waits although there are
+    # slots. That histories were replayed, or that there are too few slots, does not.
     for module in (exercise_7, load):
         monkeypatch.setattr(module, "MOST_BETWEEN", 0.0 if "0" in flags else 1.0)
+        if "2" not in flags:
+            monkeypatch.setattr(module, "MOST_QUEUE_WAIT", 2.0)
     steps = []
     try:
         async for step in exercise_7.steps(Lab(client, find_version("v8"), worker_flags=flags)):
