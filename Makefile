@@ -8,7 +8,7 @@
 PYTHON ?= python3
 INSTALL = --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 # Each process gets the next test when it is done with one: most of their time goes into waiting for real timeouts.
-SIDE_BY_SIDE = --numprocesses=5
+SIDE_BY_SIDE = --numprocesses=5 --timeout=300
 SMOKE = tests/test_versions.py tests/test_replay.py tests/test_messages.py tests/test_workshop.py tests/test_pages.py
 
 .PHONY: demo test smoke static soak cluster

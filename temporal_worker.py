@@ -46,7 +46,7 @@ async def run_worker(version: Version, pace: float, hosts_per_cluster: int, buil
     except (RuntimeError, ValueError) as error:
         reason = error.__cause__ or error
         raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
-    stop = stop_event(limit=10)  # Seconds. What still runs then is left to the next worker.
+    stop = stop_event(limit=15)  # Seconds. What still runs then is left to the next worker.
     with pid_lock(version) as note:
         if note and not build:
             print(note)

@@ -1,7 +1,8 @@
 """Runs a throttled worker of exercise 7, with metrics for Prometheus:  python temporal_worker_v8.py
 
 Each setting that is worth playing with is a flag. Several such workers share the work, each with a --metrics-port of
-its own. Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 wrong use, no server, or the metrics address can't be had.
+its own. Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 something did not stop, 2 wrong use, no server, or the metrics
+address can't be had.
 """
 
 from support.connection import connect
@@ -85,7 +86,7 @@ async def run_worker(settings: Settings) -> int:
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
     )
-    stop = stop_event(limit=10)
+    stop = stop_event(limit=15)
     try:
         async with worker:
             print(f"Worker for v8 is running: task queue {version.task_queue}. Ctrl-C stops it. Its settings:")

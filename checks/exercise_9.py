@@ -97,8 +97,8 @@ class Bench:
     async def red_test(self, files: Files) -> Outcome | None:
         """Return the test that notices the mistake in these files, if any.
 
-        One that fails for it took too long is tried again. On a busy machine it then has all the time that a test may
-        take.
+        One that fails because it took too long is tried again. On a busy machine it then has all the time that a test
+        may take.
         """
         run = await self.run(files, has_mistake=True, patient=False)
         name = run.first_red.name if run.first_red else ""

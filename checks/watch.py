@@ -276,19 +276,18 @@ class TroubleHandler(logging.Handler):
                         shortened(error),
                     )
                 )
-        elif record.getMessage().startswith("Failed") and (trouble := self._what_failed(error, record.args)):
-            self._watch.report(trouble)  # An activation, and with it the workflow's task.
+        elif record.name.startswith("temporalio.worker") and record.getMessage().startswith("Failed"):
+            self._report_activation(error, record.args)
 
-    def _what_failed(self, error: BaseException, run: object) -> CheckFailure | None:
-        """Return what it means that a run's activation has failed, or nothing if it has blocked for the first time.
+    def _report_activation(self, error: BaseException, run: object) -> None:
+        """Report that an activation of a run, and with it the workflow's task, has failed.
 
-        It may just be on a busy machine, and the server offers the task again. Where the SDK then fails to put the run
-        aside, the block was the reason.
+        Not if it has blocked for the first time: it may just be on a busy machine, and the server offers the task
+        again. Where the SDK then can't put the run aside, the block is the reason.
         """
-        if run in self._blocked:
-            return self._blocked[run]
-        trouble = explain_workflow_error(error)
-        if not has_blocked(error):
-            return trouble
-        self._blocked[run] = trouble
-        return None
+        if run in self._blocked and (has_blocked(error) or "Eviction processed, but" in str(error)):
+            self._watch.report(self._blocked[run])
+        elif has_blocked(error):
+            self._blocked[run] = explain_workflow_error(error)
+        else:
+            self._watch.report(explain_workflow_error(error))

@@ -42,7 +42,7 @@ async def room(once: bool, anonymous: bool, new: bool) -> int:
     """
     client = await connect()
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)  # Of reports that make no sense, which are dropped.
-    stop = stop_event(limit=10)
+    stop = stop_event(limit=15)
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH

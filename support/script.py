@@ -51,19 +51,22 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
 def stop_event(limit: float | None = None) -> asyncio.Event:
     """Return an event that the first Ctrl-C, SIGTERM or closed terminal sets. A second one ends the process at once.
 
-    With a limit, the process ends so many seconds after the first one, whatever keeps it from it: a worker waits for
-    ever for an activity that does not end, and for a workflow that the SDK can't put aside (sdk-python, issue 875).
+    With a limit, the process itself ends so many seconds after the first one, with exit code 1, if it has not come to
+    its end by then: a worker waits for ever for an activity that does not end, and for a workflow that the SDK can't
+    put aside (https://github.com/temporalio/sdk-python/issues/875).
     """
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
     def give_up() -> None:
-        print(f"Something did not stop within {limit:g} seconds: the process ends without it.", file=sys.stderr)
-        end_process(1)
+        with contextlib.suppress(OSError):  # The terminal may be closed.
+            os.write(2, f"Something did not stop within {limit:g} seconds: the process ends without it.\n".encode())
+        os._exit(1)
 
     def see_to_the_end(*_: object) -> None:
         for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            # That a terminal is closed may be told twice, by the shell and by the system.
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         if limit is not None:
             timer = threading.Timer(limit, give_up)
             timer.daemon = True
@@ -71,7 +74,7 @@ def stop_event(limit: float | None = None) -> asyncio.Event:
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, event.set)
-        signal.signal(number, see_to_the_end)  # Before that, and even if something keeps the event loop from its turn.
+        signal.signal(number, see_to_the_end)  # Called first, and even if the event loop gets no turn.
     return event
 
 

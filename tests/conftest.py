@@ -85,7 +85,7 @@ def patient_workers() -> Iterator[None]:
 
     def make_patient(worker: _WorkflowWorker, *arguments: Any, **named: Any) -> None:
         make(worker, *arguments, **named)
-        worker._deadlock_timeout_seconds = 60
+        worker._deadlock_timeout_seconds = 30
 
     with mock.patch.object(_WorkflowWorker, "__init__", make_patient):
         yield

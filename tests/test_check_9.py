@@ -33,7 +33,7 @@ REFERENCE = {
 @pytest.fixture(scope="module")
 def runner(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestRunner]:
     """What runs tests, on a server with a namespace for each run. They are of a copy of the project, into which no
-    other test writes."""
+    other process writes."""
     port = free_port()
     command = server_command(os.environ["TEMPORAL_CLI"], port, port + UI_PORT_DISTANCE, None)
     server = Process(*command, *[f"--namespace={name}" for name in NAMESPACES], environment=SERVER_ENVIRONMENT)

@@ -464,18 +464,29 @@ def test_sigterm_stops_the_demo_and_all_that_it_started(run: Run, elsewhere: str
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-@pytest.mark.parametrize("keeps_on", ["asyncio.Event().wait()", "asyncio.sleep(0, time.sleep(1000))"])
-def test_ctrl_c_ends_a_process_in_which_something_goes_on_for_ever(run: Run, tmp_path: Path, keeps_on: str) -> None:
+@pytest.mark.parametrize(
+    "goes_on",
+    [
+        "asyncio.Event().wait()",
+        "asyncio.sleep(0, time.sleep(1000))",
+        "asyncio.Event().wait(), os.close(closed[0]), os.dup2(closed[1], 2)",
+    ],
+    ids=["waits", "blocks", "has nobody who reads what it says"],
+)
+def test_ctrl_c_ends_a_process_in_which_something_goes_on_for_ever(run: Run, tmp_path: Path, goes_on: str) -> None:
     """As a worker waits for an activity that never ends, or gets no turn because of it."""
     program = tmp_path / "program.py"
     program.write_text(f"""
-import asyncio, time
+import asyncio, os, time
 from support.script import run_script, stop_event
+
+closed = os.pipe()
 
 async def main() -> int:
     stop_event(limit=0.5)
     print("Running.", flush=True)
-    await {keeps_on}
+    waits, *_ = {goes_on},
+    await waits
     return 0
 
 run_script(main)
@@ -484,7 +495,8 @@ run_script(main)
     process.wait_for("Running.")
     process.signal(signal.SIGINT)
     code, output = process.end()
-    assert code == 1 and output.endswith("Something did not stop within 0.5 seconds: the process ends without it.")
+    says = "Something did not stop within 0.5 seconds: the process ends without it."
+    assert code == 1 and output.endswith("Running." if "closed" in goes_on else says)
 
 
 async def test_a_ctrl_c_that_comes_just_when_a_wait_is_over_is_not_lost() -> None:
