@@ -45,8 +45,8 @@ QUERIES = [
 WORKFLOWS = 2
 HOSTS = 15 * WORKFLOWS
 SLOTS = 2
-# At this pace an activity runs 165 milliseconds on average, and an update 900: longer than what a busy machine adds.
-PACE = 0.1
+# At this pace an activity runs 330 milliseconds on average, and an update 1,800: longer than what a busy machine adds.
+PACE = 0.2
 NOBODY = "localhost:1"  # No server ever listens there.
 
 
