@@ -108,7 +108,9 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
     waited = (events[-1].event_time.ToNanoseconds() - asked.event_time.ToNanoseconds()) / 1e9
     timers = await lab.timers(handle)
     # The server takes a second for a shorter timer, of which those who look at the time again and again have several.
-    if not any(0.95 * TIMEOUT <= seconds <= 1.4 * TIMEOUT for seconds in [*timers, sum(timers), waited]):
+    looks_again = len(timers) != 1 or timers[0] > 0.1 * TIMEOUT
+    counted = [*timers, sum(timers), waited] if looks_again else timers  # On a busy machine all takes seconds.
+    if not any(0.95 * TIMEOUT <= seconds <= 1.4 * TIMEOUT for seconds in counted):
         raise CheckFailure(f"It waited for {timers[0] if len(timers) == 1 else waited:.3g} s.", expected)
 
 

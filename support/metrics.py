@@ -24,7 +24,7 @@ async def read_metrics(addresses: list[str], task_queue: str) -> Metrics:
     """Return the metrics of all workers of a task queue that offer them at one of the addresses."""
 
     def read(address: str) -> Metrics:
-        connection = http.client.HTTPConnection(address, timeout=2)
+        connection = http.client.HTTPConnection(address, timeout=10)
         try:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode(errors="replace").splitlines()

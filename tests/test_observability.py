@@ -9,13 +9,14 @@ import temporal_worker_v8
 from support import PROJECT
 from support.histories import tree
 from support.load import Durations, Seen, conclusion
-from support.metrics import since
+from support.metrics import EXECUTION, read_metrics, since, total
 from support.ports import free_port
 from support.processes import Process
 from tests import prometheus
 from tests.conftest import Refused, Run
 from tests.prometheus import Prometheus
 from tests.runs import id_of
+from workflow.versions import find_version
 
 import json
 import math
@@ -89,7 +90,11 @@ async def run_load(client: Client, measured: Prometheus, *workers: list[str]) ->
         assert code == 0, output
         measured.wait_for(query_of("Hosts patched (number)", "hosts"), HOSTS)
         ends = 'sum(temporal_workflow_endtoend_latency_count{workflow_type="SystemPatchWorkflow_V8"})'
-        measured_at = measured.wait_for(ends, WORKFLOWS)
+        measured.wait_for(ends, WORKFLOWS)
+        # One worker may have been asked before the other one's last activity had ended.
+        counted = total(await read_metrics(addresses.split(","), find_version("v8").task_queue), f"{EXECUTION}_count")
+        which = addresses.replace(",", "|")
+        measured_at = measured.wait_for(f'sum({EXECUTION}_count{{instance=~"{which}"}})', counted)
     finally:
         for script in scripts:
             script.signal(signal.SIGTERM)
