@@ -222,7 +222,8 @@ async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
         if client.ended():
             raise client.failure("The client ended before its workflow.", expected)
         gaps = [after - before for before, after in itertools.pairwise(asked_at)]
-        if gaps and max(gaps) < 0.7 * interval:
+        # A single gap may look shorter than it was, where its first question was noted late.
+        if len(gaps) > 1 and max(gaps) < 0.7 * interval:
             raise client.failure(f"The client asked {len(asked_at)} times, every {max(gaps):.1f} s.", expected)
         lab.release(HEALTH, last_host)
         await lab.closed(client.workflow, expected)

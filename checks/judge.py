@@ -169,7 +169,7 @@ async def unless_trouble(lab: Lab, step: Awaitable[T], time_limit: float) -> T:
     except CheckFailure as seen:
         # What was seen may be the mere effect of code that does not let go of its thread. The SDK says so in a moment.
         if await lab.is_busy():
-            await asyncio.wait([lab.trouble], timeout=1.5)
+            await asyncio.wait([lab.trouble], timeout=1.5 * slowness())
         failure = lab.trouble.result() if lab.trouble.done() else seen
         failure.seen = " And: ".join([failure.seen, *await clues(lab)])
         raise failure from None

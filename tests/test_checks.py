@@ -2,6 +2,7 @@
 
 from checks.apart import judge_apart
 from checks.clues import activities_that_are_not_used
+from checks.exercise_1 import TIMEOUT, waits_for_the_timeout
 from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.explain import explain_workflow_error
 from checks.judge import Submission, Verdict, judge
@@ -19,6 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent, TimerStartedEventAttributes
 from temporalio.client import Client
 
 WRITTEN = [exercise.number for exercise in STARTED if exercise.writes_workflow]
@@ -109,6 +114,45 @@ async def test_a_right_solution_passes_and_a_wrong_one_is_told_why(
         assert verdict.failure is None, said(verdict)
     else:
         assert verdict.failure is not None and re.search(solution.says, str(verdict.failure)), said(verdict)
+
+
+def task_begun(milliseconds: int) -> HistoryEvent:
+    """The event of a workflow task that begins then, which is what a workflow takes for the time."""
+    time = Timestamp()
+    time.FromMilliseconds(milliseconds)
+    return HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED, event_time=time)
+
+
+def timer_set(milliseconds: int) -> HistoryEvent:
+    """The event of a timer that is to take so long."""
+    duration = Duration()
+    duration.FromMilliseconds(milliseconds)
+    timer = TimerStartedEventAttributes(start_to_fire_timeout=duration)
+    return HistoryEvent(event_type=EventType.EVENT_TYPE_TIMER_STARTED, timer_started_event_attributes=timer)
+
+
+@pytest.mark.parametrize(
+    ("begun_and_set", "ended", "is_right"),
+    [
+        ([(0, 2000)], 2003, True),
+        ([(0, 2000)], 9000, True),
+        ([(0, 2)], 1003, False),
+        ([(0, 2)], 2100, False),  # As late on a busy machine as if it had waited.
+        ([(0, 4000)], 4003, False),
+        ([(0, 100), (1000, 100)], 2003, True),
+        ([(0, 100), (1900, 100)], 3900, True),  # On a busy machine. The last look but one was in time.
+        ([(0, 100)], 1003, False),
+        ([(0, 100), (1000, 100), (2000, 100), (3000, 100)], 4003, False),
+        ([(0, 500)] * 4, 2003, True),
+        ([(0, 1000), (1000, 60000)], 61000, False),
+    ],
+)
+def test_check_1_judges_the_wait_by_what_the_code_decides_and_not_by_how_late_the_machine_lets_it(
+    begun_and_set: list[tuple[int, int]], ended: int, is_right: bool
+) -> None:
+    assert TIMEOUT == 2
+    events = [event for begun, timer in begun_and_set for event in (task_begun(begun), timer_set(timer))]
+    assert waits_for_the_timeout([*events, task_begun(ended)]) == is_right
 
 
 def test_a_group_of_errors_is_told_by_its_first_real_one() -> None:
