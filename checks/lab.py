@@ -123,7 +123,7 @@ class Lab(Watch):
         sending = self.client.execute_update_with_start_workflow(
             Way.UPDATE.value, answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
         )
-        replying = asyncio.create_task(self._reply(sending))
+        replying = self.begin(self._reply(sending))
         handle: Handle = await start.workflow_handle()
         self.handles.append(handle)
         await replying
@@ -147,8 +147,8 @@ class Lab(Watch):
                 f"It ended before it was answered. {await self.what_it_does(handle)}", ANSWERED
             ) from error
 
-    async def _reply(self, sending: Awaitable[Any]) -> Any:
-        replying = asyncio.ensure_future(sending)
+    async def _reply(self, sending: Coroutine[Any, Any, Any]) -> Any:
+        replying = self.begin(sending)  # If it is cancelled, the SDK raises an exception of its own: `close` gets it.
 
         async def has_replied() -> bool:
             return replying.done()
