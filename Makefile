@@ -60,4 +60,4 @@ else
 		2> .venv/pip.log || { echo "pip says: $$(sed -n 's/^ *ERROR: //p' .venv/pip.log | tail -n 1 | sed 's/[.]$$//')." \
 		"All of it: .venv/pip.log. Without a network: docs/troubleshooting.md, Without a network"; exit 1; }
 endif
-	@pwd > $@
+	@pwd -P > $@

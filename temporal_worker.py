@@ -29,8 +29,8 @@ async def run_worker(version: Version, pace: float, hosts_per_cluster: int, buil
     # With builds, each run stays with the one that began it.
     build_version = WorkerDeploymentVersion(version.task_queue.replace(".", "-"), build)
     deployment = WorkerDeploymentConfig(build_version, True, VersioningBehavior.PINNED) if build else None
-    activities = version.activities(pace, hosts_per_cluster)
     try:
+        activities = version.activities(pace, hosts_per_cluster)
         worker = Worker(
             client,
             task_queue=version.task_queue,
@@ -43,7 +43,7 @@ async def run_worker(version: Version, pace: float, hosts_per_cluster: int, buil
             max_cached_workflows=CACHED_WORKFLOWS,
             deployment_config=deployment,
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         reason = error.__cause__ or error
         raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
     stop = stop_event(limit=15)  # Seconds. What still runs then is left to the next worker.

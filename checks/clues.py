@@ -137,7 +137,7 @@ def activities_called_directly(version: Version) -> list[str]:
     return [
         f"{relative(str(file))}, line {node.lineno} calls {node.func.attr} itself, as a part of the workflow. "
         f"An activity is run by execute_activity_method(SystemPatchActivities.{node.func.attr}, ...)."
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(ast.parse(file.read_bytes()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ACTIVITIES
     ]
 

@@ -235,20 +235,22 @@ async def answer(lab: Lab, handle: Handle, way: Way, approval: ApprovalAnswer) -
 async def second_update(handle: Handle) -> None:
     """Send a second answer, by update. Raises `CheckFailure` if it is taken, or refused too late."""
     expected = "A validator refuses a second answer by an ApplicationError, and so it never gets into the history."
+    before = await accepted_updates(handle)
     try:
         reply = await handle.execute_update(Way.UPDATE.value, NO)
     except WorkflowUpdateFailedError as error:
-        accepted = [
-            event
-            for event in await history(handle)
-            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
-        ]
-        if len(accepted) > 1:
+        if await accepted_updates(handle) > before:
             raise CheckFailure(
                 "The second answer was accepted first, and then refused by the handler.", expected
             ) from error
         return
     raise CheckFailure(f"A second answer was accepted, with the reply {reply!r}.", expected)
+
+
+async def accepted_updates(handle: Handle) -> int:
+    """Return how many updates the workflow has accepted so far."""
+    kinds = [event.event_type for event in await history(handle)]
+    return kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 
 
 async def completed(lab: Lab, handle: Handle, expected: str) -> None:

@@ -154,7 +154,13 @@ async def attempt(lab: Lab, details: list[Any], number: int) -> tuple[list[Heart
     heartbeats: list[Heartbeat] = []
     working: asyncio.Future[Any]
     environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(environment.info, heartbeat_details=details, attempt=number)
+    environment.info = dataclasses.replace(
+        environment.info,
+        heartbeat_details=details,
+        attempt=number,
+        heartbeat_timeout=timedelta(seconds=2),
+        start_to_close_timeout=timedelta(seconds=10),
+    )
     environment.on_heartbeat = lambda *sent: heartbeats.append(Heartbeat(copy.deepcopy(list(sent)), clock.now))
     update = lab.version.activities(1.0).perform_update_activity
     with timed_by(clock):
@@ -165,6 +171,8 @@ async def attempt(lab: Lab, details: list[Any], number: int) -> tuple[list[Heart
             working = asyncio.get_running_loop().run_in_executor(threads, environment.run, update, HOST)
     try:
         await until_it_ends(working, clock)
+    except CheckFailure:
+        raise
     except Exception as error:
         after = f" in an attempt that came after the heartbeat {details}" if details else ""
         raise CheckFailure(f"The update raised an exception{after}.", "It does its work.", shortened(error)) from error
@@ -172,7 +180,12 @@ async def attempt(lab: Lab, details: list[Any], number: int) -> tuple[list[Heart
         raise blocking_call()
     # The next attempt gets them as they come back from the server: JSON, so that a dataclass is a dict.
     for heartbeat in heartbeats:
-        encoded = await DataConverter.default.encode(heartbeat.details)
+        try:
+            encoded = await DataConverter.default.encode(heartbeat.details)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CheckFailure(
+                f"A heartbeat has details that can't be sent: {error}.", "Its details can be written as JSON: a number."
+            ) from error
         heartbeat.details = await DataConverter.default.decode(encoded)
     return heartbeats, clock
 

@@ -30,7 +30,9 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     )
     wait = statistics.mean(durations.queue_waits)
     says = conclusion(wait, statistics.mean(durations.executions), durations, seen)
-    if wait >= MOST_QUEUE_WAIT:
+    # On a busy machine tasks wait, too, while slots are free.
+    are_all_used = not seen.slots or seen.most_slots_used >= seen.slots
+    if wait >= MOST_QUEUE_WAIT and (seen.cpu < BUSY or are_all_used):
         raise CheckFailure(says, f"The mean queue wait is under {MOST_QUEUE_WAIT:g} s.")
 
     yield Step("A host's time is mostly that of its activities", place(7, "7.3 Recognise it next time"))

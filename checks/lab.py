@@ -83,6 +83,7 @@ class Lab(Watch):
         """Has noted what the workflows did."""
         self.handles: list[Handle] = []
         """The workflows that were started so far."""
+        self._starting = 0
         self._begun: list[asyncio.Task[Any]] = []
         self._closed: set[str] = set()
 
@@ -124,8 +125,12 @@ class Lab(Watch):
             Way.UPDATE.value, answer, start_workflow_operation=start, rpc_timeout=RPC_TIMEOUT
         )
         replying = self.begin(self._reply(sending))
-        handle: Handle = await start.workflow_handle()
-        self.handles.append(handle)
+        self._starting += 1
+        try:
+            handle: Handle = await start.workflow_handle()
+            self.handles.append(handle)
+        finally:
+            self._starting -= 1
         await replying
         return handle
 
@@ -355,6 +360,8 @@ class Lab(Watch):
         return await self._nothing_is_pending() and self.last_news == news
 
     async def _nothing_is_pending(self) -> bool:
+        if self._starting:
+            return False
         held = {(call.workflow_id, call.activity_id) for call in self.calls if call.held}
         runs = [handle for handle in self.handles if handle.id not in self._closed]
         while runs:
@@ -425,7 +432,14 @@ def say_where_coroutines_begin() -> None:
 
 def make_worker(lab: Lab) -> Worker:
     """Return the worker. Raises `CheckFailure` if it can't be made of the learner's classes."""
-    activities = lab.version.activities(1.0)
+    try:
+        activities = lab.version.activities(1.0, lab.hosts_per_cluster)
+    except TypeError as error:
+        raise CheckFailure(
+            f"Your class of activities can't be made: {error}.",
+            "A worker gives it a pace and a number of hosts: either it has no `__init__` of its own, or one that takes "
+            "both.",
+        ) from error
     for name in dir(SystemPatchActivities):
         if name.endswith("_activity") and not hasattr(getattr(activities, name), "__temporal_activity_definition"):
             raise CheckFailure(f"Your {name} is no activity.", "An activity has @activity.defn above its `def`.")

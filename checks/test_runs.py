@@ -10,7 +10,6 @@ from support.script import end_process, one_line
 import asyncio
 import contextlib
 import inspect
-import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,6 +17,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -98,13 +98,13 @@ class TestRunner:
     def __init__(self, address: str, namespaces: list[str], cli: str, folder: Path) -> None:
         """Take a server's address, its namespaces, where the CLI is, and a folder for files.
 
+        All runners of a process have the same folder, which must be there as long as there is one.
         Each run uses up `NAMESPACES` of the namespaces, in which nobody else may be.
         """
         self._address = address
         self._namespaces = namespaces
         self._cli = cli
         self._folder = folder
-        self._runs = itertools.count(1)
         self._slots = asyncio.Semaphore(AT_A_TIME)
         # Its processes are copies of one that has imported all that takes long.
         self._processes = multiprocessing.get_context("forkserver")
@@ -130,7 +130,7 @@ class TestRunner:
         """
         async with self._slots:
             namespaces = [self._namespaces.pop() for _ in range(NAMESPACES)]
-            folder = self._folder / str(next(self._runs))
+            folder = Path(tempfile.mkdtemp(dir=self._folder))
             make_folder(folder, files)
             run = TestRun()
             process = self._processes.Process(
@@ -147,6 +147,7 @@ class TestRunner:
                         os.killpg(group, signal.SIGKILL)
                     process.kill()
                     process.join()
+                    shutil.rmtree(folder, ignore_errors=True)
             return run
 
 

@@ -41,18 +41,24 @@ async def check(exercise: Exercise, version: str | None, worker_flags: list[str]
     """
     room = find_room() if version is None else None
     report = Report()
-    verdict = await judge_files(exercise, version, worker_flags, report)
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = await judge_files(exercise, version, worker_flags, report, Path(folder))
     conclude(exercise, verdict, report)
     if version is None:
         await keep(exercise, verdict, room)
     return 0 if verdict.failure is None else 1
 
 
-async def judge_files(exercise: Exercise, version: str | None, worker_flags: list[str], report: Report) -> Verdict:
-    """Judge, and have the report print the steps that pass. For arguments and errors see `check`."""
+async def judge_files(
+    exercise: Exercise, version: str | None, worker_flags: list[str], report: Report, folder: Path
+) -> Verdict:
+    """Judge, and have the report print the steps that pass. For arguments and errors see `check`.
+
+    The folder is for files, and must be there as long as this process judges anything.
+    """
     try:
         if exercise.writes_tests:
-            return await judge_learners_tests(exercise, version, report)
+            return await judge_learners_tests(exercise, version, report, folder)
         submission = what_to_judge(exercise, version, worker_flags)
         begin(exercise, described(exercise, submission))
         async with own_server():
@@ -70,7 +76,7 @@ def begin(exercise: Exercise, what: str) -> None:
     print(f"Exercise {exercise.number}: {exercise.title}. Checking {what}", flush=True)
 
 
-async def judge_learners_tests(exercise: Exercise, version: str | None, report: Report) -> Verdict:
+async def judge_learners_tests(exercise: Exercise, version: str | None, report: Report, folder: Path) -> Verdict:
     """Judge a learner's tests, or with the name of the exercise's version those of the reference.
 
     Raises `UserError` if there are none, or if no server can be had.
@@ -102,10 +108,8 @@ async def judge_learners_tests(exercise: Exercise, version: str | None, report: 
     cli = await find_temporal_cli()
     namespaces = [f"run-{number}" for number in range(MOST_NAMESPACES)]
     async with own_server(namespaces) as address:
-        with tempfile.TemporaryDirectory() as folder:
-            runner = TestRunner(address, namespaces, cli, Path(folder))
-            bench = Bench(runner, tests, own, reference, report.mistake)
-            verdict = await judge_tests(bench, report.passed, report.begin)
+        bench = Bench(TestRunner(address, namespaces, cli, folder), tests, own, reference, report.mistake)
+        verdict = await judge_tests(bench, report.passed, report.begin)
     if bench.seconds:  # They could be run.
         verdict.remarks = remarks(tests, bench.seconds)
     return verdict

@@ -43,6 +43,8 @@ async def ensure_server() -> Process | None:
             raise
     cli = await find_temporal_cli()  # Downloads or builds it where there is none, and says so.
     print(f"Temporal CLI: {await what_it_is(cli)}", flush=True)
+    if int(port) + UI_PORT_DISTANCE > 65535:
+        raise UserError(f"Port {port} leaves none for the Web UI, {UI_PORT_DISTANCE} above it: choose a lower one.")
     for number in (int(port), int(port) + UI_PORT_DISTANCE):
         if port_is_taken(number):
             raise UserError(

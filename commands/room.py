@@ -4,7 +4,7 @@ from checks.exercises import EXERCISES
 from room.board_workflow import Board, RoomWorkflow, Standing
 from room.report import TASK_QUEUE, WORKFLOW_ID, open_board
 from support.connection import connect
-from support.script import stop_event, within
+from support.script import UserError, stop_event, within
 
 import asyncio
 import contextlib
@@ -29,6 +29,7 @@ STUCK_SECONDS, STUCK_TIMES = 600, 5
 MOST_MESSAGES = 5
 LINES_OF_TABLE = 6  # Beside its rows.
 PATIENCE = 5.0  # Seconds that the server may take.
+ATTEMPTS = 5
 WIDTH = 120  # Where there is no terminal.
 FAILING = 'ExecutionStatus = "Running" AND TemporalReportedProblems IS NOT NULL'
 LEARNERS_RUN = re.compile(r"system-patch-[^-/]+-(?P<learner>[^/]+)")
@@ -55,7 +56,7 @@ async def room(once: bool, anonymous: bool, new: bool) -> int:
     ):
         await open_board(client, new)
         if once:
-            console.print(await look(client, anonymous))
+            console.print(await look_patiently(client, anonymous))
             return 0
         shown, since = Group(), ""
         with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
@@ -74,6 +75,17 @@ async def room(once: bool, anonymous: bool, new: bool) -> int:
         if console.is_terminal:
             console.print(shown)
     return 0
+
+
+async def look_patiently(client: Client, anonymous: bool) -> Group:
+    """Return what there is to see now. Raises `UserError` where the board does not answer, though it is asked again."""
+    for _ in range(ATTEMPTS):
+        try:
+            return await look(client, anonymous)
+        except WorkflowQueryFailedError as error:  # It may just have continued as new.
+            failure = error
+            await asyncio.sleep(INTERVAL)
+    raise UserError(f"The board does not answer: {failure.message}")
 
 
 async def look(client: Client, anonymous: bool, height: int | None = None) -> Group:

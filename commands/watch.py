@@ -11,6 +11,8 @@ from support.script import UserError
 import asyncio
 import contextlib
 import sys
+import tempfile
+from pathlib import Path
 
 import watchfiles
 
@@ -22,10 +24,11 @@ PAUSE = 200  # Milliseconds without a change, after which what was saved is chec
 class Watch:
     """Checks an exercise again and again, and knows how it ended the last time."""
 
-    def __init__(self, exercise: Exercise, room: Room | None) -> None:
-        """Begin with no check. Each is reported to the room, if there is one."""
+    def __init__(self, exercise: Exercise, room: Room | None, folder: Path) -> None:
+        """Begin with no check. Each has its files in the folder, and is reported to the room, if there is one."""
         self.exercise = exercise
         self._room = room
+        self._folder = folder
         self._last: Verdict | None = None
 
     async def check(self, saved: list[str]) -> None:
@@ -35,8 +38,8 @@ class Watch:
             print(f"Saved: {', '.join(saved)}")
         report = Report()
         try:
-            verdict = await judge_files(self.exercise, None, [], report)
-        except UserError as error:
+            verdict = await judge_files(self.exercise, None, [], report, self._folder)
+        except (UserError, OSError) as error:
             print(error)
         else:
             conclude(self.exercise, verdict, report)
@@ -59,7 +62,14 @@ async def watch(exercise: Exercise) -> int:
         )
     if not (TESTS if exercise.writes_tests else WORKFLOW).exists():
         raise UserError(f"You have no files of your own yet: python workshop.py start {exercise.number}")
-    watched, known = Watch(exercise, find_room()), contents()
+    with tempfile.TemporaryDirectory() as folder:
+        await watch_files(Watch(exercise, find_room(), Path(folder)))
+    return 0
+
+
+async def watch_files(watched: Watch) -> None:
+    """Check now, and whenever a file is saved, until this is cancelled."""
+    known = contents()
     checking = asyncio.create_task(watched.check([]))
     try:
         # The folders: editors replace a file by a new one of that name.
@@ -75,7 +85,6 @@ async def watch(exercise: Exercise) -> int:
                 checking = asyncio.create_task(watched.check(saved))
     finally:
         await end(checking)
-    return 0
 
 
 def contents() -> dict[str, bytes]:
@@ -90,8 +99,9 @@ def contents() -> dict[str, bytes]:
 async def end(task: asyncio.Task[None]) -> None:
     """Give up a check, with all its processes. Raises what it raised, if that was an error of ours."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 def difference(before: Verdict, after: Verdict) -> str:

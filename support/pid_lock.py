@@ -76,7 +76,7 @@ def running_workers() -> list[RunningWorker]:
             continue
         with contextlib.suppress(OSError), path.open("r+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # So that two who look don't take each other for it.
                 path.unlink()
             except BlockingIOError:
                 found.append(RunningWorker(named["version"], int(named["process"]), file.read(100).strip()))

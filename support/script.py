@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 T = TypeVar("T")
@@ -117,6 +118,9 @@ def run_script(main: Callable[[], Coroutine[Any, Any, int]], when_interrupted: s
         what = "is gone" if error.status is RPCStatusCode.UNAVAILABLE else "answered with an error"
         print(f"The Temporal server {what}: {one_line(error.message)}", file=sys.stderr)
         code = 2
+    except ApplicationError as error:  # What came was not what was asked for: see support.strict_input.
+        print(f"What the workflow returned has another type than this script expects: {error.message}", file=sys.stderr)
+        code = 1
     except BrokenPipeError:  # Whoever read the output, such as `head`, has had enough.
         code = 1
     except OSError as error:  # A full disk, a folder that may only be read, and so on.

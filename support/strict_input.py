@@ -5,6 +5,7 @@ workflow's code, which a new worker can mend, but no new worker mends an input.
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_origin
@@ -74,9 +75,8 @@ class RightArgumentsInbound(worker.WorkflowInboundInterceptor):
     """Stands before a workflow's `run` and its handlers."""
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
-        """Go on to `run`. Raises an `ApplicationError` where there is no input for it, or more than one."""
-        if len(input.args) != 1:
-            reason = f"input must be one value, not {len(input.args)}"
+        """Go on to `run`. Raises an `ApplicationError` where there is no input for it, or too much."""
+        if reason := _wrong_arguments(functools.partial(input.run_fn, None), input.args):
             raise ApplicationError(reason, type="InvalidInput", non_retryable=True)
         return await super().execute_workflow(input)
 

@@ -67,7 +67,7 @@ async def installed_cli() -> str | None:
     """
     if named := os.environ.get("TEMPORAL_CLI"):
         if path := shutil.which(named):
-            return path
+            return os.path.abspath(path)
         raise UserError(f"TEMPORAL_CLI names {named}, but there is no such program.")
     with contextlib.suppress(UserError):  # One on PATH that does not work is passed over.
         on_path = shutil.which("temporal")
@@ -92,7 +92,9 @@ async def what_it_is(cli: str) -> str:
 
 def downloaded_cli() -> str | None:
     """Return the path of the CLI that the SDK has downloaded for this project, or that came with a kit, or None."""
-    files = [file for file in (CACHE / "download").glob("temporal-*") if os.access(file, os.X_OK)]
+    found = (CACHE / "download").glob("temporal-*")
+    # The SDK makes a file executable before it has all of it, and leaves it there if it is interrupted.
+    files = [file for file in found if os.access(file, os.X_OK) and file.suffix != ".downloading"]
     return str(files[0]) if files else None
 
 

@@ -28,7 +28,8 @@ def read_flags(description: str | None) -> WorkerFlags:
 
     With --reload it never returns: this process then runs the script without it, again and again.
     """
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    # No shorter forms of a flag: --reload is taken out by its name, below.
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("version", nargs="?", default="v1", help="version of the workflow, such as v3 (default: v1)")
     parser.add_argument("--pace", type=pace, default=1.0, help="how long work takes: 0.1 for a tenth (default: 1)")
     add_hosts_per_cluster(parser)

@@ -179,6 +179,18 @@ def test_watch_checks_again_whenever_a_file_is_saved_and_leaves_nothing_behind(r
     assert not psutil.wait_procs(children, timeout=20)[1]
 
 
+def test_watch_runs_a_learners_tests_again_too(run: Run, elsewhere: str) -> None:
+    run("python", "workshop.py", "start", "9", cwd=elsewhere).end()
+    tests = Path(elsewhere, "test_mine.py")
+    tests.write_text("raise ValueError('first')\n")
+    watching = run("python", "workshop.py", "watch", "9", cwd=elsewhere)
+    wait_for_times(watching, "I check again", 1)
+    assert "ValueError: first" in watching.text()
+    tests.write_text("raise ValueError('second')\n")
+    wait_for_times(watching, "I check again", 2)
+    assert "ValueError: second" in watching.text()
+
+
 def test_a_file_that_is_saved_in_the_middle_of_a_check_gets_no_stale_verdict(run: Run, elsewhere: str) -> None:
     run("python", "workshop.py", "start", "2", cwd=elsewhere).end()
     watching = run("python", "workshop.py", "watch", "2", cwd=elsewhere)

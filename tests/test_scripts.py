@@ -56,6 +56,11 @@ def test_an_unknown_version_lists_the_known_ones(name: str) -> None:
 
 OWN = Path("workflow", "system_patch_workflow_test.py")
 V1 = (PROJECT / "workflow" / "system_patch_workflow_v1.py").read_text().replace("_V1", "_Test")
+WITHOUT_PACE = """
+class SystemPatchActivities(SystemPatchActivities):
+    def __init__(self) -> None:
+        pass
+"""
 
 
 @pytest.mark.parametrize(
@@ -65,8 +70,9 @@ V1 = (PROJECT / "workflow" / "system_patch_workflow_v1.py").read_text().replace(
         ("import asyncio\nasyncio.nothing\n", r"system_patch_workflow_test.py, line 2 can't be loaded: AttributeError"),
         ("", "has no class SystemPatchWorkflow_Test"),
         (f"import random\nrandom.random()\n{V1}", r"can't be registered: .* Cannot access random.random"),
+        (f"{V1}{WITHOUT_PACE}", r"can't be registered: .*takes 1 positional argument but 3 were given"),
     ],
-    ids=["syntax error", "error at import", "class missing", "sandbox violation"],
+    ids=["syntax error", "error at import", "class missing", "sandbox violation", "activities without a pace"],
 )
 def test_a_broken_version_of_ones_own_is_explained_in_one_line(
     run: Run, project: Path, text: str, message: str
@@ -89,6 +95,24 @@ def test_a_version_of_ones_own_runs_like_the_others(run: Run, project: Path) -> 
     finally:
         (project / OWN).unlink()
     assert code == 0 and "cluster2_host5 patched" in output
+
+
+@pytest.mark.parametrize(
+    "returned",
+    ['return "approved" if answer.approved else "rejected"', "return list(self._completed_steps)"],
+    ids=["update", "query"],
+)
+def test_a_handler_that_returns_nothing_is_told_in_one_line(run: Run, project: Path, returned: str) -> None:
+    text = (PROJECT / "workflow" / "system_patch_workflow_v3.py").read_text()
+    assert returned in text
+    (project / OWN).write_text(text.replace("_V3", "_Test").replace(returned, "return None"))
+    try:
+        run("python", "temporal_worker.py", "test", "--pace", "0").wait_for("Worker for test is running")
+        code, output = run("python", "temporal_client.py", "test", "--clusters", "cluster2").end()
+    finally:
+        (project / OWN).unlink()
+    assert code == 1 and "Traceback" not in output
+    assert re.search("^What the workflow returned has another type than .*, not null$", output.splitlines()[-1]), output
 
 
 @pytest.mark.parametrize("main", [temporal_worker.main, temporal_client.main], ids=["worker", "client"])
@@ -384,6 +408,10 @@ def test_an_address_that_is_one_is_taken(address: str, monkeypatch: pytest.Monke
     assert connect_config()["target_host"] == address
 
 
+def test_a_flag_has_one_name_so_that_reload_can_be_taken_out(refused: Refused) -> None:
+    assert "unrecognized arguments: --rel" in refused(temporal_worker.main, "v3", "--rel")
+
+
 @pytest.mark.parametrize("build", ["a b", "1.2", "1:2", "é", "x" * 41])
 def test_a_build_that_the_server_could_not_name_is_refused(refused: Refused, build: str) -> None:
     assert "is no name of a build" in refused(temporal_worker.main, "v3", "--build", build)
@@ -401,6 +429,11 @@ def test_a_taken_port_gives_one_clear_line(run: Run) -> None:
             "python", "workshop.py", "demo", TEMPORAL_ADDRESS=f"localhost:{port - UI_PORT_DISTANCE}"
         ).end()
         assert code == 2 and output.splitlines()[-1].endswith("TEMPORAL_ADDRESS=localhost:7300 make demo"), output
+
+
+def test_a_port_that_leaves_none_for_the_web_ui_is_refused_by_the_demo(run: Run, elsewhere: str) -> None:
+    code, output = run("python", "workshop.py", "demo", cwd=elsewhere, TEMPORAL_ADDRESS="localhost:65000").end()
+    assert code == 2 and output.splitlines()[-1].startswith("Port 65000 leaves none for the Web UI"), output
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,16 @@ async def test_one_on_path_that_is_too_old_is_left_alone(install: Install, tmp_p
     assert await installed_cli() == str(own)
 
 
+async def test_a_download_that_was_interrupted_is_not_taken_for_the_program(install: Install, tmp_path: Path) -> None:
+    folder = tmp_path / "download"
+    folder.mkdir()
+    (folder / "temporal-sdk-python-1.35.0.downloading").touch(mode=0o755)
+    assert await installed_cli() is None
+    whole = folder / "temporal-sdk-python-1.35.0"
+    whole.touch(mode=0o755)
+    assert await installed_cli() == str(whole)
+
+
 async def test_an_old_one_is_better_than_none(
     install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +75,9 @@ async def test_the_one_that_is_named_is_used_whatever_its_age_and_a_name_on_path
     path = install(OLD)
     monkeypatch.setenv("TEMPORAL_CLI", "temporal")
     assert await installed_cli() == path
+    monkeypatch.chdir(Path(path).parent)
+    monkeypatch.setenv("TEMPORAL_CLI", "./temporal")
+    assert await installed_cli() == path  # Which holds from any other folder, too.
     monkeypatch.setenv("TEMPORAL_CLI", "temporal-of-tomorrow")
     with pytest.raises(UserError, match="TEMPORAL_CLI names temporal-of-tomorrow, but there is no such program"):
         await installed_cli()
