@@ -76,7 +76,9 @@ class RightArgumentsInbound(worker.WorkflowInboundInterceptor):
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:
         """Go on to `run`. Raises an `ApplicationError` where there is no input for it, or too much."""
-        if reason := _wrong_arguments(functools.partial(input.run_fn, None), input.args):
+        if _wrong_arguments(functools.partial(input.run_fn, None), input.args):
+            takes = len(inspect.signature(input.run_fn).parameters) - 1
+            reason = f"input must be {'one value' if takes == 1 else f'{takes} values'}, not {len(input.args)}"
             raise ApplicationError(reason, type="InvalidInput", non_retryable=True)
         return await super().execute_workflow(input)
 
