@@ -30,7 +30,7 @@ case "$system $(uname)" in
 esac
 
 if [ "$command" = stop ]; then
-    docker compose --file "$file" down || fail "Docker could not stop them: see above."
+    docker compose --file "$file" down --volumes || fail "Docker could not stop them: see above."
     echo "Prometheus and Grafana are stopped."
     exit 0
 fi

@@ -7,7 +7,7 @@ Exit codes: 0 all workflows completed, 1 one did not, 2 wrong use, no server or 
 
 from support.client import typed
 from support.connection import connect, web_ui_link
-from support.flags import metrics_address, whole_number
+from support.flags import check_learner_name, metrics_address, whole_number
 from support.load import Durations, Load, Seen, conclusion
 from support.metrics import (
     END_TO_END,
@@ -141,6 +141,7 @@ def main() -> None:
         help="where workers may offer their metrics; those that don't answer are passed over",
     )
     arguments = parser.parse_args()
+    check_learner_name(parser)
     if not 0 <= arguments.interval <= 3600:
         parser.error("--interval must be a number of seconds from 0 to 3600")
     run_script(

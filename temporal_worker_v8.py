@@ -6,7 +6,7 @@ address can't be had.
 """
 
 from support.connection import connect
-from support.flags import metrics_address, pace, whole_number
+from support.flags import check_learner_name, metrics_address, pace, whole_number
 from support.logs import make_runtime, set_up_logging
 from support.metrics import METRICS_PORTS
 from support.script import UserError, run_script, stop_event
@@ -174,6 +174,7 @@ def main() -> None:
         help=f"the same on this machine, by its port: Prometheus and the client look at {METRICS_PORTS}",
     )
     arguments = parser.parse_args()
+    check_learner_name(parser)
     set_up_logging(logging.WARNING)  # A line for each step of so many hosts would tell nobody anything.
     run_script(lambda: run_worker(Settings(**vars(arguments))))
 

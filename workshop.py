@@ -31,6 +31,7 @@ try:
     from commands.start import start
     from commands.status import status
     from commands.watch import watch
+    from support.flags import check_learner_name
     from support.script import run_script
 except ImportError as error:
     remedy = "Once `make demo` has installed everything, in each terminal: source .venv/bin/activate"
@@ -90,6 +91,8 @@ def main() -> None:
     parser = make_parser()
     arguments, flags = parser.parse_known_args()
     command: str | None = arguments.command
+    if command != "doctor":  # Which says so itself.
+        check_learner_name(parser)
     exercise = EXERCISES.get(vars(arguments).get("exercise", -1))
     if flags and not (command == "check" and exercise is not None and exercise.settings):
         parser.error(f"unrecognized arguments: {' '.join(flags)}")

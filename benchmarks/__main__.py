@@ -211,6 +211,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     cases = all_cases(arguments.versions, arguments.hosts, arguments.databases, arguments.pace)
+    if not cases:
+        parser.error(f"nothing to measure: one history, as up to version 5, has {ONE_HISTORY:,} hosts at most")
     run_script(lambda: run_all(cases, arguments.output), "Stopped.")
 
 

@@ -209,8 +209,11 @@ async def _printed(process: Process, text: str, name: str) -> None:
 async def _watch(script: Process, output: Path, watches: list[Watch], hosts: int, say: Callable[[str], None]) -> None:
     """Look at the processes until the client has ended."""
     while not script.is_over.is_set():
-        for watch in watches:
-            watch.look()
+        try:
+            for watch in watches:
+                watch.look()
+        except psutil.NoSuchProcess as error:
+            raise UserError(f"The worker or the server has ended before the client: {error}") from error
         say(f"{output.read_text().count(' patched')} of {hosts} hosts")
         await asyncio.sleep(SAMPLE_INTERVAL)
 

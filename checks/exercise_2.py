@@ -4,6 +4,7 @@ from checks.client_script import ClientScript
 from checks.exercises import place
 from checks.failure import CheckFailure, Step
 from checks.lab import Lab
+from checks.machine import slowness
 from checks.names import GET_HOSTS, HEALTH, NO, PRECONDITIONS, UPDATE, hosts_of
 
 import asyncio
@@ -227,6 +228,7 @@ async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
             raise client.failure(f"The client asked {len(asked_at)} times, every {max(gaps):.1f} s.", expected)
         lab.release(HEALTH, last_host)
         await lab.closed(client.workflow, expected)
+        closed_at = time.monotonic()
         await client.wait_for_end(interval)
         noting.cancel()
         asked, took = lab.queries() - asked_before, time.monotonic() - started
@@ -235,5 +237,8 @@ async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
         if missing(client, steps := await lab.completed_steps(client.workflow)):
             expected = "After the workflow's end the client asks once more."
             raise client.failure(f"In the end the list was {steps}.", expected)
-        # A last question in the usual time may be one that the client would have asked anyhow.
-        return len(asked_at) > 1 and asked_at[-1] - asked_at[-2] < 0.6 * interval
+        # A last question in the usual time may be one that the client would have asked anyhow, where it has heard late.
+        if len(asked_at) < 2:
+            return False
+        by_the_end = asked_at[-1] - asked_at[-2] < 0.6 * interval
+        return by_the_end or (asked_at[-1] - closed_at > 0.5 * interval and slowness() < 2)

@@ -91,6 +91,7 @@ EXERCISES = {
             start="v2",
             solution="v3",
             client_function="print_progress",
+            time_limit=90,
         ),
         Exercise(
             number=3,

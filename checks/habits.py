@@ -68,7 +68,7 @@ def reached(function: Function, functions: dict[str, Function]) -> list[Function
 def checks(function: Function) -> bool:
     """Return whether there is something in a function that fails if what it has found is wrong."""
     for node in ast.walk(function):
-        if isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant):
+        if isinstance(node, ast.Assert) and not (isinstance(node.test, ast.Constant) and node.test.value):
             return True
         if isinstance(node, ast.Raise):
             return True
@@ -82,7 +82,9 @@ def checks(function: Function) -> bool:
 def swallowed(function: Function) -> Iterator[ast.ExceptHandler]:
     """Yield the places at which a test simply goes on after any exception whatever, a failed assertion included."""
     for node in ast.walk(function):
-        if not isinstance(node, ast.Try) or not any(isinstance(each, ast.Assert) for each in ast.walk(node)):
+        if not isinstance(node, ast.Try):
+            continue
+        if not any(isinstance(each, ast.Assert) for statement in node.body for each in ast.walk(statement)):
             continue
         for handler in node.handlers:
             kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]

@@ -153,8 +153,11 @@ class TestRunner:
 
 def make_folder(folder: Path, files: dict[str, str]) -> None:
     """Make a folder that has of the project what tests need, and these files."""
-    shutil.copytree(PROJECT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    # Hidden files are an editor's, which may link to nothing.
+    shutil.copytree(PROJECT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for file in [PROJECT / "pyproject.toml", *PROJECT.glob("conftest.py"), *PROJECT.glob("*_mine*")]:
+        if file.name.startswith("."):
+            continue
         if file.is_dir():
             shutil.copytree(file, folder / file.name)
         else:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
@@ -103,13 +103,19 @@ class Part:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.resume()
 
-    def _family(self) -> Iterator[psutil.Process]:
-        """Yield its process, then those of the same program that it has started: PostgreSQL has many."""
+    def _family(self) -> list[psutil.Process]:
+        """Return its process, then those of the same program that it has started: PostgreSQL has many."""
+        found: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             main = psutil.Process(self.process.pid)
-            yield main
-            # Not the shell beside it that ends it when this process ends.
-            yield from [child for child in main.children(recursive=True) if child.name() == main.name()]
+            name, children = main.name(), main.children(recursive=True)
+            found.append(main)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):  # One that has just ended.
+                    # Not the shell beside it that ends it when this process ends.
+                    if child.name() == name:
+                        found.append(child)
+        return found
 
     async def stop(self) -> None:
         """Stop it for good, and wait for its end."""

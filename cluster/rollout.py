@@ -62,9 +62,10 @@ async def run_rollout(
     striking = asyncio.create_task(strike_all(cluster, rollout, waiting, following, say))
     try:
         await asyncio.wait([following, striking], timeout=patience, return_when=asyncio.FIRST_EXCEPTION)
-        if following.done() and striking.done():
-            await asyncio.gather(following, striking)
-        else:
+        for task in (following, striking):
+            if task.done():
+                task.result()
+        if not (following.done() and striking.done()):
             rollout.verdict.problems.append(f"It is not at its end after {patience:.0f} s.")
     finally:
         following.cancel()

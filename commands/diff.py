@@ -88,7 +88,7 @@ def changed_activities(exercise: Exercise, mine: bool) -> list[Change]:
     return [
         (f"{own.__name__}.{name}", source(own, name), f"{after.__name__}.{name}", source(after, name))
         for name in dir(after)
-        if name.endswith("_activity") and getattr(before, name) is not getattr(after, name)
+        if name.endswith("_activity") and not getattr(before, name) is getattr(own, name, None) is getattr(after, name)
     ]
 
 

@@ -12,7 +12,7 @@ from support.script import UserError, within
 from support.temporal_cli import OLDEST_SERVER, installed_cli, numbers, what_it_is
 from support.terminal import GREEN, PLAIN, RED, YELLOW, colored
 from support.web import read_page
-from workflow.versions import VersionError, find_version, known_versions
+from workflow.versions import VersionError, find_version, known_versions, learner_name
 
 import asyncio
 import os
@@ -60,8 +60,11 @@ async def findings() -> AsyncIterator[tuple[str, str]]:
     running = [f"{worker.version} (process {worker.process})" for worker in running_workers()]
     yield "-", f"Worker: {', '.join(running) or 'none is running from this folder'}"
     yield learners_files()
-    if learner := os.environ.get("WORKSHOP_LEARNER"):
-        yield "-", f"Your name, the same in all terminals: WORKSHOP_LEARNER={learner!r:.60}"
+    try:
+        if learner := learner_name():
+            yield "-", f"Your name, the same in all terminals: WORKSHOP_LEARNER={learner!r}"
+    except VersionError as error:
+        yield "TO DO", f"Your name: {error}"
     if os.environ.get("WORKSHOP_ROOM"):
         yield await room_finding()
     yield "-", f"Docker, for exercise 7 only: {await docker()}"

@@ -42,6 +42,13 @@ def start(exercise: Exercise, force: bool) -> int:
             f"To move them to the folder {OLD.name}/ and begin anew: "
             f"python workshop.py start {exercise.number} --force"
         )
+    files = {WORKFLOW: learners_workflow(exercise)}
+    if exercise.writes_activities:
+        files[ACTIVITIES] = learners_activities(exercise)
+    if exercise.writes_tests:
+        files |= {TESTS: learners_tests(), BEFORE: for_learner(text_at("before_v9.json"))}
+    else:
+        files[CLIENT] = learners_client(exercise.number)
     if existing:
         folders = (
             OLD / f"{for_exercise().replace(' ', '_').removeprefix('for_')}_{copy}" for copy in itertools.count(1)
@@ -50,13 +57,6 @@ def start(exercise: Exercise, force: bool) -> int:
         aside.mkdir(parents=True)
         for file in existing:
             shutil.move(file, aside / file.name)
-    files = {WORKFLOW: learners_workflow(exercise)}
-    if exercise.writes_activities:
-        files[ACTIVITIES] = learners_activities(exercise)
-    if exercise.writes_tests:
-        files |= {TESTS: learners_tests(), BEFORE: for_learner(text_at("before_v9.json"))}
-    else:
-        files[CLIENT] = learners_client(exercise.number)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
     if existing:

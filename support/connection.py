@@ -45,7 +45,9 @@ def connect_config() -> dict[str, Any]:
     try:
         config: dict[str, Any] = {**ClientConfig.load_client_connect_config(override_env_vars=variables)}
     except Exception as error:
-        raise UserError(f"The configuration of the connection to Temporal can't be read: {error}") from error
+        # The lines after the first may quote the file, and with it an API key.
+        problem = str(error).partition("\n")[0]
+        raise UserError(f"The configuration of the connection to Temporal can't be read: {problem}") from None
     address = config.setdefault("target_host", DEFAULT_ADDRESS)
     if not is_address(address):
         raise UserError(
@@ -107,7 +109,7 @@ def why_no_connection(address: str) -> str:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_TIMEOUT):
             return ""
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # The latter: it can't even be a name.
         return f"No machine is known by the name {host}."
     except ConnectionRefusedError:
         return f"The machine {host} answers, but nothing listens at its port {port}."

@@ -1,7 +1,7 @@
 """Readers of values on the command line, for `argparse`: each raises `ArgumentTypeError` if the text is wrong."""
 
 from workflow.activities import HOSTS_PER_CLUSTER
-from workflow.versions import Version, VersionError, find_version
+from workflow.versions import Version, VersionError, find_version, learner_name
 
 import argparse
 import ipaddress
@@ -24,6 +24,14 @@ def named_version(name: str, parser: argparse.ArgumentParser) -> Version:
     """Return the version that `name` names. If there is none, says so and ends the process with exit code 2."""
     try:
         return find_version(name)
+    except VersionError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def check_learner_name(parser: argparse.ArgumentParser) -> None:
+    """If WORKSHOP_LEARNER can't be part of a name, say so and end the process with exit code 2."""
+    try:
+        learner_name()
     except VersionError as error:
         parser.exit(2, f"{error}\n")
 

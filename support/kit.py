@@ -6,6 +6,7 @@ Nothing is installed at that time, so this is the standard library alone. `comma
 
 from support import PROJECT
 
+import contextlib
 import json
 import os
 import platform
@@ -107,7 +108,8 @@ def run(*command: str) -> None:
     try:
         output, _ = process.communicate()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
     if process.returncode != 0:

@@ -146,7 +146,7 @@ class Process:
 
     def kill(self) -> None:
         """End it, and all that it has started in its own group, as a crash does. Returns when it is over."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # The latter: macOS, if all of them have ended.
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
         self.is_over.wait(1)  # Not longer: another program may have inherited its output, and go on.

@@ -41,6 +41,10 @@ def test_versions_with_one_history_are_not_asked_for_more_hosts_than_fit_into_it
         (["--versions", "v0"], "There is no version 'v0'"),
         (["--databases", "postgres"], "'postgres' is none of ours, default, memory"),
         (["--pace", "-1"], "must be a number from 0 to 100"),
+        (
+            ["--versions", "v5", "--hosts", "10000"],
+            "nothing to measure: one history, as up to version 5",
+        ),
     ],
 )
 def test_wrong_use_is_refused_in_one_line(refused: Refused, arguments: list[str], message: str) -> None:

@@ -7,7 +7,7 @@ from checks.exercise_9 import MISTAKES, Bench, judge_tests
 from checks.exercises import EXERCISES
 from checks.habits import remarks
 from checks.machine import BUSY
-from checks.test_runs import Outcome, TestRunner
+from checks.test_runs import Outcome, TestRunner, make_folder
 from commands.start import for_learner, learners_activities, learners_tests, learners_workflow, text_at
 from support.dev_server import SERVER_ENVIRONMENT, server_command
 from support.ports import UI_PORT_DISTANCE, free_port
@@ -15,6 +15,7 @@ from support.processes import Process
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -168,6 +169,14 @@ async def test_everything():
     except Exception:
         pass
 
+def test_that_it_does_not_get_there():
+    try:
+        int("x")
+    except Exception:
+        pass
+    else:
+        assert False
+
 def test_by_helper():
     expect(1)
 
@@ -180,6 +189,18 @@ def test_raises():
         "test_everything takes whatever exception there is, in line 13: a failed `assert` too.",
         "test_slow takes 12 seconds. Is there something to wait for, in place of a fixed time?",
     ]
+
+
+def test_what_an_editor_keeps_beside_a_file_is_left_alone(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emacs has a link to nothing beside a file that was changed and not saved."""
+    copy = shutil.copytree(project, tmp_path / "project")
+    for link in (copy / ".#test_mine.py", copy / "workflow" / ".#system_patch_workflow_mine.py"):
+        link.symlink_to("ann@example.1234")
+    monkeypatch.setattr("checks.test_runs.PROJECT", copy)
+    make_folder(tmp_path / "made", {})
+    assert (tmp_path / "made" / "workflow" / "types.py").exists()
 
 
 async def test_a_mistake_is_noticed_by_what_fails_and_not_by_what_is_skipped_or_slow(runner: TestRunner) -> None:

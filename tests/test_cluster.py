@@ -2,12 +2,13 @@
 
 from cluster import network, postgres
 from cluster.__main__ import main
-from cluster.assembly import running_cluster
+from cluster.assembly import Cluster, running_cluster
 from cluster.faults import KINDS, PARTS, STANDARD, Fault, fault
 from cluster.network import why_not
 from cluster.parts import Part
 from cluster.postgres import Postgres, find_postgres
 from cluster.progress import Progress
+from cluster.rollout import Rollout, run_rollout
 from cluster.server import BUILT, SERVER_PROGRAM, SERVER_VERSION, SERVICES, SQL_PROGRAM, Ports, server_config
 from cluster.verdict import inventory
 from support.script import UserError, within
@@ -19,6 +20,7 @@ import asyncio
 import json
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -204,3 +206,16 @@ def test_a_wait_belongs_to_the_first_fault_that_comes_meanwhile(monkeypatch: pyt
     assert [cost.slowest_host for cost in progress.costs([(2.0, 3.0), (5.0, 6.0)])] == [1.0, 8.0, 1.0]
     assert [cost.slowest_host for cost in progress.costs([(9.5, 9.6)])] == [8.0, 1.0]
     assert [cost.slowest_host for cost in progress.costs([])] == [8.0]
+
+
+async def test_what_keeps_a_rollout_from_its_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def impossible(rollout: Rollout) -> None:
+        raise UserError("The client does not start.")
+
+    async def under_way(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("cluster.rollout.follow", impossible)
+    monkeypatch.setattr("cluster.rollout.strike_all", under_way)
+    with pytest.raises(UserError, match="The client does not start"):
+        await run_rollout(Cluster(tmp_path, ExitStack(), DATABASE, ""), inventory(1, 1, 1), [], print)

@@ -152,7 +152,7 @@ case "$*" in
     "compose version") exit "${NO_COMPOSE:-0}" ;;
     info*) echo "$SYSTEM"; [ -n "$SYSTEM" ] ;;
     *"ps --quiet") echo "$RUNNING" ;;
-    *up*|*down) exit "${FAILS:-0}" ;;
+    *up*|*down*) exit "${FAILS:-0}" ;;
 esac
 """
 

@@ -60,4 +60,5 @@ def test_whoever_can_not_reach_a_server_is_told_whether_it_is_the_name_or_the_po
         listening.listen()
         assert why_no_connection(f"127.0.0.1:{listening.getsockname()[1]}") == ""
     assert "nothing listens at its port" in why_no_connection(f"127.0.0.1:{free_port()}")
-    assert why_no_connection("nobody.invalid:7233") == "No machine is known by the name nobody.invalid."
+    for name in ("nobody.invalid", "192.168..20", ".example.com", f"{'x' * 64}.example.com"):
+        assert why_no_connection(f"{name}:7233") == f"No machine is known by the name {name}."

@@ -402,6 +402,17 @@ async def test_an_address_that_is_none_gives_one_clear_line(address: str, monkey
     assert repr(address) in str(refused.value)
 
 
+def test_a_configuration_that_can_not_be_read_is_told_without_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "temporal.toml"
+    file.write_text('[profile.default]\naddress = "localhost:7233"\napi_key = SECRET\n')
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(file))
+    with pytest.raises(UserError, match=r"can't be read: .*line 3") as told:
+        connect_config()
+    assert "SECRET" not in str(told.value)
+
+
 @pytest.mark.parametrize("address", ["localhost:1", "127.0.0.1:65535", "[::1]:7233", "a.b-c.tmprl.cloud:7233"])
 def test_an_address_that_is_one_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", address)

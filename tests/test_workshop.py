@@ -1,5 +1,7 @@
 """`workshop.py` as a learner runs it: doctor, start, check and diff. (The pages' tests walk through all exercises.)"""
 
+import temporal_client_v8
+import temporal_worker_v8
 from checks import exercise_7
 from checks.exercises import EXERCISES, STARTED, Exercise
 from checks.failure import CheckFailure
@@ -163,6 +165,22 @@ def test_wrong_use_is_refused_with_exit_code_2(refused: Refused, arguments: list
     assert message in refused(main, *arguments).splitlines()[-1]
 
 
+def test_a_learners_name_that_is_none_is_told_before_anything_is_done(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKSHOP_LEARNER", "ann@example.org")
+    says = "WORKSHOP_LEARNER is 'ann@example.org': use up to 40 letters, digits, '_', '.' and '-'.\n"
+    for arguments in (["start", "3", "--force"], ["diff", "1"], ["demo"]):
+        assert refused(main, *arguments) == says
+    assert refused(temporal_worker_v8.main) == refused(temporal_client_v8.main) == says
+
+
+async def test_doctor_does_not_let_a_name_that_is_none_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKSHOP_LEARNER", "ann@example.org")
+    marks = [mark async for mark, text in doctor.findings() if text.startswith("Your name: WORKSHOP_LEARNER is")]
+    assert marks == ["TO DO"]
+
+
 def test_what_is_not_there_gives_one_clear_line(run: Run, elsewhere: str) -> None:
     with pytest.raises(UserError, match=r"There is no version 'v99'\. Known versions: v1, v2"):
         what_to_judge(EXERCISES[1], "v99", [])
@@ -199,6 +217,18 @@ def test_diff_has_what_the_exercise_changes_and_is_plain_in_a_pipe(
     assert not any(line.startswith("-class ") for line in changed)
     for begin in EXPECTED_IN_DIFF[number]:
         assert any(line.startswith(begin) for line in changed)
+
+
+def test_diff_shows_an_activity_that_was_broken_to_try_the_tests(run: Run, elsewhere: str) -> None:
+    run("python", "workshop.py", "start", "9", cwd=elsewhere).end()
+    assert run("python", "workshop.py", "diff", "8", "--mine", cwd=elsewhere).end() == (0, "No difference.")
+    broken = "async def perform_update_activity(self, host: HostPatchInput) -> None: ..."
+    with Path(elsewhere, "workflow", "activities_mine.py").open("a") as file:
+        file.write(
+            "\n    @activity.defn\n    async def perform_update_activity(self, host: HostPatchInput) -> None: ...\n"
+        )
+    code, output = run("python", "workshop.py", "diff", "8", "--mine", cwd=elsewhere).end()
+    assert code == 0 and f"-    {broken}" in output
 
 
 def test_doctor_says_what_to_do_until_a_learner_can_begin(run: Run, elsewhere: str) -> None:
