@@ -2,6 +2,7 @@
 
 from checks.failure import CheckFailure
 from checks.lab import Lab
+from checks.machine import BUSY, slowness
 from checks.traces import shortened_output
 from support.histories import Handle
 from support.processes import Process
@@ -83,7 +84,8 @@ class ClientScript:
         while not await self._lab.wait(condition, PATIENCE + sleeps if self.lines else START_PATIENCE):
             before, then = max(then, self._processor_time_then), self._processor_time()
             if then - before < PROGRESS or then - begun > MOST_PROCESSOR_TIME:
-                return condition()
+                slow = slowness()  # A very busy machine may have stood still.
+                return await self._lab.wait(condition, PATIENCE * slow) if slow > BUSY else condition()
         return True
 
     def _processor_time(self) -> float:

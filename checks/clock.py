@@ -1,5 +1,7 @@
 """Time in a check: what an activity waits for by itself costs none."""
 
+from checks.machine import slowness
+
 import asyncio
 import concurrent.futures
 import contextlib
@@ -108,10 +110,11 @@ class Clock:
     def _note_threads(self) -> None:
         """Note that a thread has begun, fallen asleep, woken up or ended."""
         since, real_time = self._threads_at_work_since, _monotonic()
+        waited = 0.0 if since is None else real_time - since
         # Less is what it takes to compute something. And if this clock went on meanwhile, nobody waited for threads.
-        if since is not None and real_time - since > THREAD_PATIENCE and self.now == self._then:
-            self.now += real_time - since
-            self.real_time += real_time - since
+        if waited > THREAD_PATIENCE and self.now == self._then and waited > THREAD_PATIENCE * min(slowness(), 3):
+            self.now += waited
+            self.real_time += waited
         self._threads_at_work_since = real_time if self._threads > self._asleep else None
         self._then = self.now
         self._tick_soon()

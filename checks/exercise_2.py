@@ -241,4 +241,5 @@ async def asks_after_the_end(lab: Lab, cluster: str, interval: float) -> bool:
         if len(asked_at) < 2:
             return False
         by_the_end = asked_at[-1] - asked_at[-2] < 0.6 * interval
-        return by_the_end or (asked_at[-1] - closed_at > 0.5 * interval and slowness() < 2)
+        heard_long_before = asked_at[-1] - closed_at > 0.5 * interval and slowness() < 2
+        return min(gaps) > 0.8 * interval and (by_the_end or heard_long_before)

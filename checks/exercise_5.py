@@ -152,12 +152,13 @@ async def ids_are_unique(lab: Lab, handle: Handle) -> None:
         found = lab.workflow_of(PRECONDITIONS if "_host" in name else GET_HOSTS, name)
         if name not in found:
             raise CheckFailure(f"The workflow of {name} has the id {found}.", expected)
-    begun = len(lab.calls)
+    of_first = {(call.run_id, call.activity_id) for call in lab.calls}
     second = await lab.start(CLUSTERS[:1], PILOT_COUNT)
     await lab.approve(second)
 
     def beside_it() -> bool:
-        return len([call for call in lab.calls[begun:] if call.name == UPDATE]) == PILOT_COUNT
+        begun = {(call.run_id, call.activity_id) for call in lab.calls if call.name == UPDATE} - of_first
+        return len(begun) == PILOT_COUNT
 
     together = await lab.wait(beside_it)
     if refused := await refused_children(lab, second):
@@ -170,4 +171,5 @@ async def ids_are_unique(lab: Lab, handle: Handle) -> None:
             f"A second rollout beside the first did not get on. {await lab.what_it_does(second)}", expected
         )
     await second.terminate()
-    del lab.calls[begun:]  # What follows is about the first rollout.
+    # What follows is about the first rollout.
+    lab.calls[:] = [call for call in lab.calls if (call.run_id, call.activity_id) in of_first]

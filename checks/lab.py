@@ -2,7 +2,7 @@
 
 from checks.explain import explain_registration_error
 from checks.failure import CheckFailure
-from checks.machine import slowness
+from checks.machine import BUSY, slowness
 from checks.names import VAULT, YES
 from checks.recorder import Recorder
 from checks.watch import TroubleHandler, Watch
@@ -356,7 +356,8 @@ class Lab(Watch):
         news = self.last_news
         if not await self._nothing_is_pending():
             return False
-        await asyncio.sleep(0.3)
+        slow = slowness()
+        await asyncio.sleep(0.3 * slow if slow > BUSY else 0.3)
         return await self._nothing_is_pending() and self.last_news == news
 
     async def _nothing_is_pending(self) -> bool:
@@ -366,18 +367,22 @@ class Lab(Watch):
         runs = [handle for handle in self.handles if handle.id not in self._closed]
         while runs:
             run = runs.pop()
+            is_child = run not in self.handles
             try:
                 description = (await run.describe()).raw_description
             except RPCError as error:
-                if error.status != RPCStatusCode.NOT_FOUND or run in self.handles:
+                if error.status != RPCStatusCode.NOT_FOUND or not is_child:
                     raise
-                return False  # A child that is about to be started.
+                return False  # It is about to be started.
             if description.workflow_execution_info.close_time.seconds:
+                if is_child:
+                    return False  # Its parent is about to hear of it.
                 self._closed.add(run.id)
                 continue
             # On another task queue there is no worker, and so nothing will come of it.
             is_ours = description.execution_config.task_queue.name == self.version.task_queue
-            if is_ours and description.HasField("pending_workflow_task"):
+            is_new = description.workflow_execution_info.history_length < 2  # Its first task is about to be scheduled.
+            if is_ours and (is_new or description.HasField("pending_workflow_task")):
                 return False
             for pending in description.pending_activities:
                 is_cancelled = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
@@ -419,7 +424,7 @@ async def open_lab(lab: Lab) -> AsyncIterator[None]:
         finally:
             await lab.close()
             # A workflow that never lets go of its thread would keep the worker from stopping.
-            await asyncio.wait([running, asyncio.create_task(worker.shutdown())], timeout=1)
+            await asyncio.wait([running, asyncio.create_task(worker.shutdown())], timeout=slowness())
     finally:
         sys.setswitchinterval(interval)
         log.removeHandler(handler)
@@ -451,6 +456,8 @@ def make_worker(lab: Lab) -> Worker:
             activities=activities_of(activities),
             activity_executor=ThreadPoolExecutor(ACTIVITY_THREADS, initializer=say_where_coroutines_begin),
             interceptors=[lab, lab.recorder],
+            # By default heartbeats wait until 1.6 of 2 seconds are over, which leaves little for a busy machine.
+            max_heartbeat_throttle_interval=timedelta(seconds=0.4),
             # Of the worker's own executor it would wait at its end until all threads are done, which a loop that never
             # ends is not.
             workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS, initializer=say_where_coroutines_begin),

@@ -1,5 +1,6 @@
 """Is this machine ready: `python workshop.py doctor`."""
 
+from checks.machine import slowness
 from commands.start import WORKFLOW, for_exercise
 from room.report import find_room
 from support.connection import connect, connect_config, is_local, web_ui_link, why_no_connection
@@ -98,7 +99,7 @@ async def server_findings() -> AsyncIterator[tuple[str, str]]:
     address = "the server"
     try:
         address = connect_config()["target_host"]
-        client = await within(3, connect())
+        client = await within(3 * slowness(), connect())
         version = (await client.workflow_service.get_system_info(GetSystemInfoRequest())).server_version
         yield "ok", f"Server: {address} answers, version {version}, namespace {client.namespace}"
     except (UserError, asyncio.TimeoutError) as error:

@@ -58,7 +58,7 @@ SQLITE_FILE = b"SQLite format 3\0"  # How such a file begins.
 async def server_answers(port: int) -> bool:
     """Return whether a Temporal server answers on this port of this machine."""
     try:
-        await within(3, Client.connect(f"127.0.0.1:{port}"))
+        await within(5, Client.connect(f"127.0.0.1:{port}"))
     except (RuntimeError, asyncio.TimeoutError):
         return False
     return True

@@ -5,7 +5,7 @@ from checks.failure import CheckFailure, Step
 from checks.judge import Verdict
 from commands import doctor, progress
 from commands import room as board
-from commands.check import keep
+from commands.check import check, keep
 from room import board_workflow
 from room.board_workflow import Board, Report, RoomWorkflow, Standing
 from room.report import Room, find_room
@@ -140,10 +140,22 @@ FAILED = Verdict([], Step(STEP, EXERCISES[1].place("Your task")), CheckFailure(M
 async def test_nothing_is_sent_unless_the_learner_has_said_so(
     learner: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    async def judged(*_: object) -> Verdict:
+        return FAILED
+
+    sent: list[object] = []
+
+    async def report(room: object, *_: object) -> str:
+        sent.append(room)
+        return "Sent."
+
+    monkeypatch.setattr("commands.check.judge_files", judged)
+    monkeypatch.setattr("commands.check.report_to", report)
     monkeypatch.delenv("WORKSHOP_ROOM", raising=False)
-    assert find_room() is None
-    await keep(EXERCISES[1], FAILED, None)
-    assert capsys.readouterr().out == ""
+    assert await check(EXERCISES[1], None, []) == 1 and sent == []
+    monkeypatch.setenv("WORKSHOP_ROOM", "127.0.0.1:9")
+    monkeypatch.setenv("WORKSHOP_LEARNER", "ann")
+    assert await check(EXERCISES[1], None, []) == 1 and len(sent) == 1
 
 
 async def test_a_room_that_does_not_answer_costs_a_line(learner: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,8 @@ def test_the_server_listens_on_this_machine_only_and_each_part_at_ports_of_its_o
 # Parts
 
 
-async def test_what_ends_is_started_again_until_it_is_stopped() -> None:
+async def test_what_ends_is_started_again_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.parts.FAILED_START_PAUSE", 0.05)
     part = Part("sleeper", ["sh", "-c", "echo ready; exec sleep 60"], is_ready)
     await within(30, part.up())
     first = psutil.Process(part.process.pid)

@@ -217,8 +217,8 @@ def test_a_client_answers_follows_and_prints_the_result(client: Client, run: Run
         (["--reject"], ["by update: rejected", "Workflow failed: ApprovalRejected: Rejected by the client"]),
         (["--reject", "--signal"], ["by signal: rejected", "Workflow failed: ApprovalRejected"]),
         (
-            ["--no-answer", "--approval-timeout", "1"],
-            ["Not answering", "Workflow failed: ApprovalTimeout: No answer within 0:00:01"],
+            ["--no-answer", "--approval-timeout", "5"],
+            ["Not answering", "Workflow failed: ApprovalTimeout: No answer within 0:00:05"],
         ),
     ],
     ids=["rejected by update", "rejected by signal", "no answer"],
