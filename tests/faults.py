@@ -3,6 +3,7 @@
 `python -m tests.faults` gets what cuts the network: toxiproxy, built from its Go module.
 """
 
+from checks.machine import slowness
 from support.histories import Handle, history, tree
 from support.logs import short_logging_runtime
 from support.ports import free_port
@@ -10,7 +11,7 @@ from support.processes import Process, run_command
 from support.script import UserError, run_script
 from support.strict_input import strict_data_converter
 from support.temporal_cli import CACHE, find_go, progress
-from tests.conftest import copy_project
+from tests.conftest import copy_patient_project
 from tests.record_histories import FOLDER as RECORDED
 from tests.runs import approve, failed_tasks, patch_input, scheduled, start
 from workflow.activities import HOSTS_PER_CLUSTER, UPDATE_STEPS
@@ -41,7 +42,7 @@ from temporalio.service import RPCError
 
 TOXIPROXY_MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0"
 GO = "https://go.dev/doc/install"
-CASE_TIMEOUT = 150.0  # Seconds.
+CASE_TIMEOUT = 150.0 * slowness()  # Seconds.
 HOSTS, PILOT_COUNT = 3, 2  # Of each run.
 HEARTBEAT_TIMEOUT = 2.0
 
@@ -223,7 +224,7 @@ class Place:
 @contextlib.asynccontextmanager
 async def place(folder: Path, versions: Sequence[str] = (), quick: bool = True) -> AsyncIterator[Place]:
     """A place with a copy of the project. At the end nothing of it is left running."""
-    copy_project(folder / "workshop")
+    copy_patient_project(folder / "workshop")
     activities = folder / "workshop" / "workflow" / "activities.py"
     activities.write_text(
         activities.read_text().replace(f"HOSTS_PER_CLUSTER = {HOSTS_PER_CLUSTER}\n", f"HOSTS_PER_CLUSTER = {HOSTS}\n")

@@ -52,7 +52,7 @@ class Prometheus:
     def ask(self, path: str, **parameters: str | float) -> list[dict[str, Any]]:
         """Return the result of a query, as Prometheus gives it. Raises `HTTPError` if the query is wrong."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        result: list[dict[str, Any]] = json.loads(read_page(url, timeout=10))["data"]["result"]
+        result: list[dict[str, Any]] = json.loads(read_page(url, timeout=60))["data"]["result"]
         return result
 
     def value(self, query: str, at: float) -> float:

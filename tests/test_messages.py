@@ -8,8 +8,10 @@ from workflow.types import HostPatchInput
 from workflow.versions import find_version, released_versions, version_number
 
 import asyncio
+import math
 import os
 import signal
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +23,7 @@ from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.workflowservice.v1 import QueryWorkflowRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 WITH_APPROVAL = [name for name in released_versions() if find_version(name).has_approval]
 SLOW = 2  # A pace at which an approved workflow surely still runs when the next answer arrives.
@@ -74,7 +76,11 @@ async def test_a_client_and_the_web_ui_can_ask_at_the_same_moment(client: Client
         asked = QueryWorkflowRequest(namespace=client.namespace, execution=execution, query=query)
         ending = asyncio.create_task(handle.result())
         while not ending.done():
-            await asyncio.gather(*[client.workflow_service.query_workflow(asked) for _ in range(10)])
+            try:
+                await asyncio.gather(*[client.workflow_service.query_workflow(asked) for _ in range(10)])
+            except RPCError as error:  # Not that too many ask: that has another status.
+                if error.status is not RPCStatusCode.UNAVAILABLE:
+                    raise
 
 
 @pytest.mark.parametrize("version", WITH_APPROVAL)
@@ -178,13 +184,17 @@ async def test_whoever_stands_still_for_a_moment_while_a_query_waits_gets_the_an
         await approve(handle, found)
         await handle.result()
     query = ["workflow", "query", "--workflow-id", handle.id, "--type", "completed_steps"]
-    asking = run(os.environ["TEMPORAL_CLI"], *query, "--address", os.environ["TEMPORAL_ADDRESS"])
-    while not any(each.status == psutil.CONN_ESTABLISHED for each in psutil.Process(asking.pid).net_connections()):
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)  # Until the query is under way, of which nothing is to be seen.
-    asking.signal(signal.SIGSTOP)
-    await asyncio.sleep(2)
-    asking.signal(signal.SIGCONT)
+    stopped = math.inf
+    while stopped > 2.8:  # Seconds. On a busy machine it may be longer than meant, and the server waits for 3 to 4.
+        asking = run(os.environ["TEMPORAL_CLI"], *query, "--address", os.environ["TEMPORAL_ADDRESS"])
+        while not any(each.status == psutil.CONN_ESTABLISHED for each in psutil.Process(asking.pid).net_connections()):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # Until the query is under way, of which nothing is to be seen.
+        begun = time.monotonic()
+        asking.signal(signal.SIGSTOP)
+        await asyncio.sleep(2)
+        asking.signal(signal.SIGCONT)
+        stopped = time.monotonic() - begun
     async with worker(client, "v3"):
         assert await asking.ended() == 0, asking.text()
     assert "cluster1_host5 patched" in asking.text()

@@ -6,6 +6,7 @@ it. There is no Docker and no Grafana in here.
 
 import temporal_client_v8
 import temporal_worker_v8
+from checks.machine import slowness
 from support import PROJECT
 from support.histories import tree
 from support.load import Durations, Seen, conclusion
@@ -13,9 +14,9 @@ from support.metrics import EXECUTION, read_metrics, since, total
 from support.ports import free_port
 from support.processes import Process
 from tests import prometheus
-from tests.conftest import Refused, Run
+from tests.conftest import Refused, Run, copy_patient_project
 from tests.prometheus import Prometheus
-from tests.runs import id_of
+from tests.runs import approve, id_of, patch_input, start
 from workflow.versions import find_version
 
 import json
@@ -29,9 +30,12 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
+
+pytestmark = pytest.mark.timeout(300)  # The two loads of `observed` take a minute, on a busy machine two.
 
 GRAFANA = PROJECT / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "workers.json").read_text())
@@ -78,9 +82,10 @@ class Load:
         return re.split(r"\s{2,}", line.removeprefix(row).strip())[column]
 
 
-async def run_load(client: Client, measured: Prometheus, *workers: list[str]) -> Load:
+async def run_load(client: Client, measured: Prometheus, project: Path, *workers: list[str]) -> Load:
     """Put the client's load on workers with these flags, and stop them when Prometheus has seen its end."""
-    scripts = [Process("python", "temporal_worker_v8.py", "--pace", str(PACE), *flags) for flags in workers]
+    command = ["python", "temporal_worker_v8.py", "--pace", str(PACE)]
+    scripts = [Process(*command, *flags, folder=project) for flags in workers]
     try:
         for script in scripts:
             script.wait_for("Metrics: http://127.0.0.1:")
@@ -148,16 +153,20 @@ async def observed(client: Client, tmp_path_factory: pytest.TempPathFactory) -> 
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(prometheus.MISSING)
     ports = [str(free_port()) for _ in range(3)]
     folder = tmp_path_factory.mktemp("prometheus")
+    project = tmp_path_factory.mktemp("patient") / "workshop"
+    copy_patient_project(project)  # A second attempt of an update would shift the means.
     with prometheus.running(folder, free_port(), [f"127.0.0.1:{port}" for port in ports]) as measured:
         began_at = time.time()
         throttled = await run_load(
             client,
             measured,
+            project,
             ["--max-concurrent-activities", str(SLOTS), "--max-cached-workflows", "20", "--metrics-port", ports[0]],
         )
         unthrottled = await run_load(
             client,
             measured,
+            project,
             *[["--max-concurrent-activities", "50", "--metrics-port", port] for port in ports[1:]],
         )
         yield Observed(measured, began_at, throttled, f"127.0.0.1:{ports[0]}", unthrottled)
@@ -199,12 +208,13 @@ def loads(observed: Observed) -> list[Load]:
 async def test_the_dashboards_means_are_those_of_the_histories(observed: Observed) -> None:
     """In milliseconds. The histories' waits are without the retried activities."""
     for load in loads(observed):
-        for title, true, allowed in (
-            ("Queue wait, mean (ms)", load.queue_waits, 0.25),
-            ("Rollout from start to end, mean (ms)", load.end_to_ends, 0.02),
+        # A worker takes a rollout for ended when it reports that, the server when it hears of it.
+        for title, true, allowed, way in (
+            ("Queue wait, mean (ms)", load.queue_waits, 0.25, 10),
+            ("Rollout from start to end, mean (ms)", load.end_to_ends, 0.02, 100 * slowness()),
         ):
             told = observed.prometheus.value(query_of(title, "mean"), load.measured_at)
-            assert told == pytest.approx(1000 * statistics.mean(true), rel=allowed, abs=10)
+            assert told == pytest.approx(1000 * statistics.mean(true), rel=allowed, abs=way)
         # The server sees an activity run for longer than the worker does, by the way there and back.
         execution = observed.prometheus.value(query_of("Activity execution, mean (ms)", "mean"), load.measured_at)
         assert PACE * 1500 < execution < 1000 * statistics.mean(load.executions)
@@ -480,8 +490,11 @@ async def test_metrics_of_other_work_too_are_left_out_of_the_table(client: Clien
     run("python", "temporal_worker_v8.py", "--pace", "0.1", "--metrics-port", port).wait_for("Metrics: ")
     script = run("python", "temporal_client_v8.py", "--workflows", "1", "--metrics-addresses", f"127.0.0.1:{port}")
     script.wait_for("hosts patched")
-    other = run("python", "temporal_client.py", "v8", "--clusters", "cluster9").end()
-    assert other[0] == 0
+    # From here, for a second script would take so long to start that the first one might be over.
+    version = find_version("v8")
+    other = await start(client, version, patch_input(["cluster9"]), id=f"{version.workflow_id}-other")
+    await approve(other, version)
+    await other.result()
     code, output = script.end()
     assert code == 0 and "Metrics: left out." in output
     counted, true = re.search(r"They count (\d+) attempts, the histories (\d+)", output).groups()  # type: ignore[union-attr]

@@ -88,7 +88,11 @@ async def used_place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
             failure = "raise ApplicationError('no route to the host', len(key), non_retryable=True)\n"
             assert vault in text and use in text
             text = text.replace(vault, 'return os.environ["SSH_KEY"]')
-            text = text.replace(use, f"key = {use}        if host.hostname == 'cluster1_host3': {failure}")
+            # For the run that is cancelled: it must not have completed before.
+            hold = "if (host.hostname, command) == ('cluster4_host1', 'pre-downtime scripts'): await asyncio.sleep(10)"
+            text = text.replace(
+                use, f"key = {use}        if host.hostname == 'cluster1_host3': {failure}        {hold}\n"
+            )
             activities.write_text(text)
             await here.start_server()
             await asyncio.gather(*[complete_fail_and_cancel(here, version) for version in released_versions()])
