@@ -55,7 +55,9 @@ NO = ApprovalAnswer(approved=False, approver="Bob")
 @pytest.fixture(scope="session")
 async def client() -> AsyncIterator[Client]:
     """A client of a server that these tests have for themselves. It keeps everything in memory."""
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=await find_temporal_cli()) as server:
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=await find_temporal_cli(), dev_server_startup_timeout=timedelta(seconds=30)
+    ) as server:
         yield server.client
 
 

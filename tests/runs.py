@@ -2,13 +2,15 @@
 
 from checks.names import VAULT, YES
 from support.histories import Handle
-from workflow.types import ApprovalAnswer, ClusterPatchInput, SystemPatchInput
+from workflow.types import ApprovalAnswer, ClusterPatchInput, HostPatchInput, SystemPatchInput
 from workflow.versions import Version, activities_of, find_version
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -42,6 +44,22 @@ def with_three_hosts(version: str) -> Any:
     return ThreeHosts
 
 
+def with_hosts_that_wait(version: str, *names: str) -> Any:
+    """The version's activities, in which these hosts, or all, get no further than their first step.
+
+    So it does not matter how long a test takes to stop them: no time limit runs out for a minute and a half.
+    """
+
+    class HostsThatWait(find_version(version).activities):  # type: ignore[misc]
+        @activity.defn
+        async def check_host_preconditions_activity(self, host: HostPatchInput) -> None:
+            if not names or host.hostname in names:
+                await asyncio.Event().wait()  # Without a heartbeat timeout: three attempts of 30 seconds.
+            await super().check_host_preconditions_activity(host)
+
+    return HostsThatWait
+
+
 @asynccontextmanager
 async def worker(
     client: Client, version: str, pace: float = 0, activities: Any = None, **options: Any
@@ -53,6 +71,8 @@ async def worker(
         task_queue=found.task_queue,
         workflows=found.workflows,
         activities=activities_of(activities or found.activities(pace)),
+        # By default a heartbeat may be held back for 1.6 of the 2 seconds after which it is missed.
+        max_heartbeat_throttle_interval=timedelta(seconds=0.2),
         **options,
     ):
         yield found

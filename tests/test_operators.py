@@ -5,7 +5,17 @@ from support.dev_server import SERVER_ENVIRONMENT, server_command
 from support.histories import Handle, children, history, tree
 from support.ports import UI_PORT_DISTANCE, free_port
 from tests.conftest import Run
-from tests.runs import HOSTS, approve, attempts, id_of, patch_input, scheduled, start, worker
+from tests.runs import (
+    HOSTS,
+    approve,
+    attempts,
+    id_of,
+    patch_input,
+    scheduled,
+    start,
+    with_hosts_that_wait,
+    worker,
+)
 from workflow.versions import Version, released_versions
 
 import asyncio
@@ -89,7 +99,7 @@ async def test_a_cancel_that_comes_while_a_child_is_being_started_cuts_nobody_of
 
 @pytest.mark.parametrize("version", ["v7", "v8", LAST])
 async def test_what_a_terminated_rollout_has_under_way_is_stopped_and_not_cut_off(client: Client, version: str) -> None:
-    async with worker(client, version, pace=5) as found:
+    async with worker(client, version, activities=with_hosts_that_wait(version)(0)) as found:
         handle = await under_way(client, found)
         await handle.terminate()
         ends = await ends_of(client, handle)
@@ -101,7 +111,7 @@ async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("support.client.WORKER_TIMEOUT", 30.0)  # On a busy machine they take their time.
-    async with worker(client, LAST, pace=5) as found:
+    async with worker(client, LAST, activities=with_hosts_that_wait(LAST)(0)) as found:
         handle = await under_way(client, found)
         await make_way(client, handle.id)
         ends = await statuses(await tree(client, handle))
@@ -110,24 +120,25 @@ async def test_a_new_run_waits_until_the_children_of_the_last_one_have_stopped(
 
 
 async def test_a_new_run_does_not_wait_for_children_that_no_worker_stops(client: Client) -> None:
-    async with worker(client, LAST, pace=5) as found:
+    async with worker(client, LAST, activities=with_hosts_that_wait(LAST)(0)) as found:
         handle = await under_way(client, found)
     await make_way(client, handle.id)
     assert set((await statuses(await tree(client, handle))).values()) == {TERMINATED}
 
 
 async def reset(client: Client, run: Handle, event_type: "EventType.ValueType") -> Handle:
-    """Have a run go back to the first workflow task that was completed after an event of this type."""
-    types = [event.event_type for event in await history(run)]
-    first = types.index(event_type)
-    # Events are counted from 1.
-    task = types.index(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, first) + 1
+    """Have a run go back to the first workflow task that is completed after an event of this type."""
+    is_there = False
+    async for event in run.fetch_history_events(wait_new_event=True):
+        is_there = is_there or event.event_type == event_type
+        if is_there and event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            break
     execution = WorkflowExecution(workflow_id=run.id, run_id=run.run_id or run.first_execution_run_id or "")
     response = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
             workflow_execution=execution,
-            workflow_task_finish_event_id=task,
+            workflow_task_finish_event_id=event.event_id,
             request_id=str(uuid.uuid4()),
         )
     )
@@ -189,7 +200,8 @@ async def test_an_update_that_is_paused_goes_on_after_the_last_step_that_it_had_
         await client.workflow_service.pause_activity(
             PauseActivityRequest(namespace=client.namespace, execution=execution, id=update)
         )
-        while (await pending_activities(host))[0].state != PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED:
+        paused = PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED
+        while paused not in [pending.state for pending in await pending_activities(host)]:
             await asyncio.sleep(0.05)
         await client.workflow_service.unpause_activity(
             UnpauseActivityRequest(namespace=client.namespace, execution=execution, id=update)
@@ -212,18 +224,19 @@ async def test_a_client_follows_a_run_that_is_paused(run: Run) -> None:
     command += ["--dynamic-config-value", "frontend.WorkflowPauseEnabled=true", "--headless"]
     run(*command, **SERVER_ENVIRONMENT).wait_for("Server:")
     address = {"TEMPORAL_ADDRESS": f"127.0.0.1:{port}"}
-    run("python", "temporal_worker.py", LAST, "--pace", "0.2", **address).wait_for("is running:")
-    follower = run("python", "temporal_client.py", LAST, "--clusters", "cluster1", **address)
-    await follower.printed("patching approved")
     client = await Client.connect(address["TEMPORAL_ADDRESS"])
     about = {"namespace": client.namespace, "workflow_id": id_of(LAST)}
-    await client.workflow_service.pause_workflow_execution(PauseWorkflowExecutionRequest(**about))
-    other = run("python", "temporal_client.py", LAST, "--attach", **address)
-    code, output = other.end()
-    assert code == 2 and output.splitlines()[-1].endswith("Workflow is paused. Cannot update the workflow."), output
-    await client.workflow_service.unpause_workflow_execution(UnpauseWorkflowExecutionRequest(**about))
-    code, output = follower.end()
-    assert code == 0 and "cluster1_host5 patched" in output, output
+    async with worker(client, LAST, pace=0.5):  # Ten seconds: long enough for the pause to come before the end.
+        follower = run("python", "temporal_client.py", LAST, "--clusters", "cluster1", **address)
+        await follower.printed("patching approved")
+        await client.workflow_service.pause_workflow_execution(PauseWorkflowExecutionRequest(**about))
+        other = run("python", "temporal_client.py", LAST, "--attach", **address)
+        code, output = await other.ended(), other.text()
+        last_line = output.splitlines()[-1]
+        assert code == 2 and last_line.endswith("Workflow is paused. Cannot update the workflow."), output
+        await client.workflow_service.unpause_workflow_execution(UnpauseWorkflowExecutionRequest(**about))
+        code, output = await follower.ended(), follower.text()
+        assert code == 0 and "cluster1_host5 patched" in output, output
 
 
 @pytest.mark.parametrize(

@@ -157,13 +157,17 @@ async def test_a_failing_host_raises_one_alert_and_stops_the_rollout_with_host_a
 ) -> None:
     alerts: list[HostFailure] = []
     begun: list[str] = []
+    all_have_begun = asyncio.Event()
     found = find_version(version)
 
     class Broken(found.activities):  # type: ignore[misc, name-defined]
         @activity.defn
         async def run_pre_downtime_scripts_activity(self, host: HostPatchInput) -> None:
             begun.append(host.hostname)
+            if len(begun) == 3:
+                all_have_begun.set()
             if host.hostname == "cluster2_host3":
+                await all_have_begun.wait()  # Side by side, it may be the first: then no other would begin after it.
                 raise ApplicationError("disk is full", non_retryable=True)
 
         @activity.defn

@@ -9,7 +9,7 @@ from support import PROJECT
 from support.histories import Handle
 from tests import browser, web_ui
 from tests.conftest import Run
-from tests.runs import patch_input, start, worker
+from tests.runs import patch_input, start, with_hosts_that_wait, worker
 from tests.web_ui import LARGEST_PICTURE, WebUi
 from workflow.types import HostPatchInput
 from workflow.versions import find_version
@@ -20,6 +20,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ async def test_exercise_1(client: Client, ui: WebUi) -> None:
     class Long(find_version("v2").activities):  # type: ignore[misc]
         @activity.defn
         async def check_host_preconditions_activity(self, host: HostPatchInput) -> None:
-            await asyncio.sleep(60)  # Three attempts of 30 seconds: long enough for all that is pressed meanwhile.
+            # So the run goes on for as long as it takes to press all that is pressed meanwhile.
+            raise ApplicationError("not now", next_retry_delay=timedelta(hours=1))
 
     async with worker(client, "v2", activities=Long(0)):
         run = await begin(client, "v2", approved=False)
@@ -213,7 +215,8 @@ async def test_exercise_3(client: Client, ui: WebUi, run: Run) -> None:
     class Slow(find_version("v3").activities):  # type: ignore[misc]
         @activity.defn
         async def perform_update_activity(self, host: HostPatchInput) -> None:
-            await asyncio.sleep(11)
+            if activity.info().attempt < 3:  # The last attempt succeeds, else the run might end before it is looked at.
+                await asyncio.sleep(11)
 
     async with worker(client, "v3", activities=Slow(0)):
         waiting = await begin(client, "v3")
@@ -231,7 +234,7 @@ async def test_exercise_3(client: Client, ui: WebUi, run: Run) -> None:
         async def perform_update_activity(self, host: HostPatchInput) -> None:
             while not looked_at.is_set():
                 activity.heartbeat(*activity.info().heartbeat_details)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.2)
 
     crashing = run("python", "temporal_worker.py", "v4", "--pace", "0.5")
     patching = await begin(client, "v4", patch_input(["cluster2"]))
@@ -331,7 +334,7 @@ async def test_exercise_6(client: Client, ui: WebUi) -> None:
         await ui.picture(name, page.get_by_role("tab", name="Relationships"), height=1300)
         await page.set_viewport_size({"width": web_ui.WIDTH, "height": web_ui.HEIGHT})
 
-    async with worker(client, "v7", pace=3):
+    async with worker(client, "v7", activities=with_hosts_that_wait("v7")(0)):
         run = await begin(client, "v7", patch_input(["cluster1", "cluster3"]))
         await ui.open(run)
         await ui.sees("cluster3")
