@@ -121,7 +121,7 @@ async def statuses(runs: dict[str, Handle]) -> dict[str, WorkflowExecutionStatus
 
 @pytest.fixture(scope="module")
 async def failed_run(client: Client) -> AsyncIterator[FailedRun]:
-    """A full run of version 7, in which cluster2_host2 fails after 0.3 s and an update takes 0.9 s."""
+    """A full run of version 7, in which cluster2_host2 fails while the other pilots of its cluster are under way."""
     async with worker(client, "v7", activities=ONE_FAILS(0.1)) as found:
         handle = await start(client, found, id="v7")
         await approve(handle, found)
