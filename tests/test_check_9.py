@@ -146,7 +146,7 @@ async def test_a_workflow_that_was_broken_to_see_a_test_red_is_told(runner: Test
 async def test_a_learner_who_names_the_usual_server_gets_that_of_the_check(
     runner: TestRunner, few_mistakes: None
 ) -> None:
-    own_server = re.compile(r"    async with await WorkflowEnvironment.*\n.*\n")
+    own_server = re.compile(r"    async with await WorkflowEnvironment(.*\n)*        yield server.client\n")
     tests = own_server.sub('    yield await Client.connect("localhost:7233")\n', learners_tests())
     assert "localhost:7233" in tests
     said = await verdict_on(runner, tests)
