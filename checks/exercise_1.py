@@ -91,8 +91,11 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
         await client_answers(lab, ["--clusters", CLUSTER, "--reject"], approved=False)
 
 
-async def no_answer(lab: Lab, handle: Handle) -> None:
-    """Wait for the end of a workflow that nobody answers. Raises `CheckFailure` if it does not fail and say why."""
+async def no_answer(lab: Lab, handle: Handle, trials: int = 3) -> None:
+    """Wait for the end of a workflow that nobody answers. Raises `CheckFailure` if it does not fail and say why.
+
+    Where a busy machine leaves it open whether it has waited, another workflow is tried, up to so many in all.
+    """
     expected = (
         f"With approval_timeout_seconds={TIMEOUT}, and nobody who answers, it waits for {TIMEOUT} seconds and then "
         "fails with an ApplicationError that says why."
@@ -106,14 +109,21 @@ async def no_answer(lab: Lab, handle: Handle) -> None:
     asked = next((event for event in events if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED), None)
     if asked is None:
         raise CheckFailure("It failed before its request was sent.", expected)
-    if not waits_for_the_timeout(events):
+    waits = waits_for_the_timeout(events)
+    if waits is None and trials > 1:
+        return await no_answer(lab, await lab.start([CLUSTER], approval_timeout=TIMEOUT), trials - 1)
+    if waits is False:
         timers = await lab.timers(handle)
         waited = (events[-1].event_time.ToNanoseconds() - asked.event_time.ToNanoseconds()) / 1e9
         raise CheckFailure(f"It waited for {timers[0] if len(timers) == 1 else waited:.3g} s.", expected)
 
 
-def waits_for_the_timeout(events: Sequence[HistoryEvent]) -> bool:
-    """Return whether the workflow of these events has waited for `TIMEOUT`, as far as that is up to its code."""
+def waits_for_the_timeout(events: Sequence[HistoryEvent]) -> bool | None:
+    """Return whether the workflow of these events has waited for `TIMEOUT`, as far as that is up to its code.
+
+    None means that there is no telling: one short timer that took so long may be the first of many looks at the time,
+    and the only one that a busy machine had time for.
+    """
     timers, looks, now = [], [], 0.0
     for event in events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
@@ -125,7 +135,10 @@ def waits_for_the_timeout(events: Sequence[HistoryEvent]) -> bool:
     if any(shortest <= seconds <= longest for seconds in [*timers, sum(timers)]):
         return True
     # Or it looks at the time again and again. A busy machine may let it look late: that is not up to its code.
-    return len(timers) > 1 and now - looks[0] >= shortest and looks[-1] + timers[-1] - looks[0] <= longest
+    looked = bool(timers) and now - looks[0] >= shortest and looks[-1] + timers[-1] - looks[0] <= longest
+    if len(timers) == 1:
+        return None if looked and timers[0] <= 1 else False
+    return looked
 
 
 async def complete(lab: Lab, way: Way) -> None:
@@ -200,12 +213,16 @@ async def reject(lab: Lab, way: Way) -> None:
 async def answer_twice(lab: Lab, way: Way) -> None:
     """Approve a workflow and then reject it. Raises `CheckFailure` if the second answer has an effect."""
     if way is Way.SIGNAL:
-        handle = await lab.start([CLUSTER], start_signal=Way.SIGNAL.value, start_signal_args=[YES])
+        # The request is held until both are there: else the workflow might have ended before the second.
+        lab.hold(REQUEST, "cluster7", "cluster8")
+        handle = await lab.start(["cluster7"], start_signal=Way.SIGNAL.value, start_signal_args=[YES])
         await handle.signal(Way.SIGNAL.value, NO)
+        lab.release(REQUEST, "cluster7")
         await completed(lab, handle, "A first signal of yes counts, and a second one of no changes nothing.")
         expected = "A first signal of no counts, and a second one of yes changes nothing."
-        handle = await lab.start([CLUSTER], start_signal=Way.SIGNAL.value, start_signal_args=[NO])
+        handle = await lab.start(["cluster8"], start_signal=Way.SIGNAL.value, start_signal_args=[NO])
         await handle.signal(Way.SIGNAL.value, YES)
+        lab.release(REQUEST, "cluster8")
         await failed(lab, handle, "although it had been rejected first", expected)
     else:
         lab.hold(GET_HOSTS, "cluster4")

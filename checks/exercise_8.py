@@ -53,6 +53,7 @@ async def steps(lab: Lab) -> AsyncGenerator[Step, None]:
     # A worker with the code of today takes over. What goes wrong there is told as if it were the lab's own.
     new = Lab(lab.client, dataclasses.replace(lab.version, name=before.name))
     new.trouble = lab.trouble
+    new.handles += waiting
     async with open_lab(new):
         yield Step("A run that waits is approved, and patches its hosts to the end", place(8, "8.2 Mend it", "point 2"))
         await new.completed_steps(waiting[0])

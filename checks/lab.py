@@ -364,20 +364,24 @@ class Lab(Watch):
         if self._starting:
             return False
         held = {(call.workflow_id, call.activity_id) for call in self.calls if call.held}
-        runs = [handle for handle in self.handles if handle.id not in self._closed]
+        clients = self.clients_workflows[-1:]
+        runs = [handle for handle in self.handles if handle.id not in self._closed] + clients
         while runs:
             run = runs.pop()
-            is_child = run not in self.handles
+            is_child = run not in self.handles + clients
             try:
                 description = (await run.describe()).raw_description
             except RPCError as error:
-                if error.status != RPCStatusCode.NOT_FOUND or not is_child:
+                if error.status != RPCStatusCode.NOT_FOUND or run in self.handles:
                     raise
-                return False  # It is about to be started.
+                if is_child:
+                    return False  # It is about to be started.
+                continue  # The client has not started it yet.
             if description.workflow_execution_info.close_time.seconds:
                 if is_child:
                     return False  # Its parent is about to hear of it.
-                self._closed.add(run.id)
+                if run in self.handles:  # Clients start one after the other, all of one id.
+                    self._closed.add(run.id)
                 continue
             # On another task queue there is no worker, and so nothing will come of it.
             is_ours = description.execution_config.task_queue.name == self.version.task_queue

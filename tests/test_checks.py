@@ -137,7 +137,9 @@ def timer_set(milliseconds: int) -> HistoryEvent:
         ([(0, 2000)], 2003, True),
         ([(0, 2000)], 9000, True),
         ([(0, 2)], 1003, False),
-        ([(0, 2)], 2100, False),  # As late on a busy machine as if it had waited.
+        ([(0, 1500)], 3000, False),
+        ([(0, 2)], 2100, None),  # As late on a busy machine as if it had waited.
+        ([(0, 100)], 3000, None),  # On a busy machine it looked at the time once, or that is all it does.
         ([(0, 4000)], 4003, False),
         ([(0, 100), (1000, 100)], 2003, True),
         ([(0, 100), (1900, 100)], 3900, True),  # On a busy machine. The last look but one was in time.
@@ -148,11 +150,11 @@ def timer_set(milliseconds: int) -> HistoryEvent:
     ],
 )
 def test_check_1_judges_the_wait_by_what_the_code_decides_and_not_by_how_late_the_machine_lets_it(
-    begun_and_set: list[tuple[int, int]], ended: int, is_right: bool
+    begun_and_set: list[tuple[int, int]], ended: int, is_right: bool | None
 ) -> None:
     assert TIMEOUT == 2
     events = [event for begun, timer in begun_and_set for event in (task_begun(begun), timer_set(timer))]
-    assert waits_for_the_timeout([*events, task_begun(ended)]) == is_right
+    assert waits_for_the_timeout([*events, task_begun(ended)]) is is_right
 
 
 def test_a_group_of_errors_is_told_by_its_first_real_one() -> None:
