@@ -44,8 +44,8 @@ async def run_worker(version: Version, pace: float, hosts_per_cluster: int, buil
             deployment_config=deployment,
         )
     except (RuntimeError, ValueError, TypeError) as error:
-        reason = error.__cause__ or error
-        raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}: {reason}") from error
+        reason = f": {error.__cause__}" if error.__cause__ else ""
+        raise UserError(f"Workflow or activities of {version.name} can't be registered: {error}{reason}") from error
     stop = stop_event(limit=15)  # Seconds. What still runs then is left to the next worker.
     with pid_lock(version) as note:
         if note and not build:
