@@ -12,6 +12,7 @@ from support.processes import Process
 from support.temporal_cli import find_temporal_cli
 
 import asyncio
+import logging
 import os
 import re
 import shutil
@@ -63,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # exceptions are logged whenever they are thrown away.
     if hasattr(traceback, "_extract_caret_anchors_from_line_segment"):
         traceback._extract_caret_anchors_from_line_segment = lambda segment: None
+    # Those that are thrown away when the process ends, after all tests, would be printed below a run that is green.
+    logging.getLogger("temporalio").addHandler(logging.NullHandler())
     if name := os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ["WORKSHOP_LEARNER"] = name
         first = 10_000 + 2 * UI_PORT_DISTANCE * (int(name.removeprefix("gw")) + 1)
