@@ -44,17 +44,18 @@ def with_three_hosts(version: str) -> Any:
     return ThreeHosts
 
 
-def with_hosts_that_wait(version: str, *names: str) -> Any:
-    """The version's activities, in which these hosts, or all, get no further than their first step.
+def with_hosts_that_wait(version: str, *names: str, until: asyncio.Event | None = None) -> Any:
+    """The version's activities, in which these hosts, or all, get no further than their first step until an event.
 
     So it does not matter how long a test takes to stop them: no time limit runs out for a minute and a half.
     """
+    go_on = until or asyncio.Event()
 
     class HostsThatWait(find_version(version).activities):  # type: ignore[misc]
         @activity.defn
         async def check_host_preconditions_activity(self, host: HostPatchInput) -> None:
             if not names or host.hostname in names:
-                await asyncio.Event().wait()  # Without a heartbeat timeout: three attempts of 30 seconds.
+                await go_on.wait()  # Without a heartbeat timeout: three attempts of 30 seconds.
             await super().check_host_preconditions_activity(host)
 
     return HostsThatWait

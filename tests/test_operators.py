@@ -149,9 +149,11 @@ async def reset(client: Client, run: Handle, event_type: "EventType.ValueType") 
 async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_with_all_of_them(
     client: Client, version: str
 ) -> None:
-    async with worker(client, version, pace=0.1) as found:
+    go_on = asyncio.Event()
+    async with worker(client, version, activities=with_hosts_that_wait(version, until=go_on)(0)) as found:
         handle = await under_way(client, found)
         new = await reset(client, handle, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
+        go_on.set()
         result = await client.get_workflow_handle_for(found.workflow.run, new.id, run_id=new.run_id).result()
         ends = await ends_of(client, new)
     assert [cluster.patched_hosts for cluster in result.clusters] == [HOSTS["cluster1"], HOSTS["cluster3"]]
@@ -162,11 +164,13 @@ async def test_a_rollout_that_is_reset_while_its_hosts_are_under_way_completes_w
 async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_a_host_and_says_why(
     client: Client, version: str
 ) -> None:
-    async with worker(client, version, pace=0.1) as found:
+    go_on = asyncio.Event()
+    async with worker(client, version, activities=with_hosts_that_wait(version, until=go_on)(0)) as found:
         handle = await under_way(client, found)
         new = await reset(client, handle, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
         with pytest.raises(WorkflowFailureError) as failed:
             await new.result()
+        go_on.set()
         assert "a cluster or host of an earlier run is under way" in ending_of(failed.value)
         assert not await children(client, new)
         ends = await ends_of(client, client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id))
@@ -176,10 +180,12 @@ async def test_a_rollout_that_is_reset_to_its_begin_starts_no_second_patcher_of_
 
 @pytest.mark.parametrize("version", ["v6", "v8", LAST])
 async def test_a_rollout_waits_for_the_new_run_of_a_host_that_is_reset(client: Client, version: str) -> None:
-    async with worker(client, version, pace=0.1) as found:
+    go_on = asyncio.Event()
+    async with worker(client, version, activities=with_hosts_that_wait(version, until=go_on)(0)) as found:
         handle = await under_way(client, found, "cluster1")
         host = (await tree(client, handle))["cluster1_host2"]
         new = await reset(client, host, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+        go_on.set()
         assert (await handle.result()).clusters[0].patched_hosts == HOSTS["cluster1"]
         assert await statuses({"old": host, "new": new}) == {"old": TERMINATED, "new": COMPLETED}
 
